@@ -1,0 +1,104 @@
+package migrate
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"regexp"
+	"time"
+)
+
+// Security is how a source connection is protected.
+type Security string
+
+// The ways. Nothing falls back to a weaker one.
+const (
+	SecurityTLS      Security = "tls"      // TLS from the first octet, port 993
+	SecuritySTARTTLS Security = "starttls" // port 143, refused if the server does not offer it
+	SecurityNone     Security = "none"     // clear text, for a server on the same host or tunnel
+)
+
+// Endpoint describes a source server. It is the file batches/<name>/endpoint.json.
+type Endpoint struct {
+	Name          string   `json:"-"` // the folder it lies in
+	Host          string   `json:"host"`
+	Port          int      `json:"port,omitempty"`           // 0: 993 for tls, else 143
+	Security      Security `json:"security,omitempty"`       // default tls
+	Auth          string   `json:"auth,omitempty"`           // auto (default), plain or login
+	Slots         int      `json:"slots,omitempty"`          // mailboxes at once over all instances, default 10
+	SyncEvery     Duration `json:"syncEvery,omitempty"`      // pause between two syncs of a synced mailbox, default 1h
+	CAFile        string   `json:"caFile,omitempty"`         // PEM of a certificate authority to trust besides the system's
+	CA            string   `json:"ca,omitempty"`             // the same, the PEM itself
+	ExcludeFolder []string `json:"excludeFolders,omitempty"` // source folders (segments joined by "/") to leave out, with their children
+}
+
+var endpointName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,40}[a-z0-9])?$`)
+
+// ValidEndpointName reports whether name can name an endpoint: lower-case letters, digits and
+// inner hyphens, at most 42.
+func ValidEndpointName(name string) bool { return endpointName.MatchString(name) }
+
+// ParseEndpoint reads endpoint.json and fills the defaults in. Unknown fields are refused: a
+// misspelt setting must not be ignored.
+func ParseEndpoint(name string, content []byte) (Endpoint, error) {
+	e := Endpoint{Name: name}
+	d := json.NewDecoder(bytes.NewReader(content))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&e); err != nil {
+		return Endpoint{}, fmt.Errorf("read endpoint.json of %q: %w", name, err)
+	}
+	if e.Security == "" {
+		e.Security = SecurityTLS
+	}
+	if e.Port == 0 {
+		e.Port = 143
+		if e.Security == SecurityTLS {
+			e.Port = 993
+		}
+	}
+	if e.Auth == "" {
+		e.Auth = "auto"
+	}
+	if e.Slots == 0 {
+		e.Slots = 10
+	}
+	if e.SyncEvery == 0 {
+		e.SyncEvery = Duration(time.Hour)
+	}
+	if err := e.validate(); err != nil {
+		return Endpoint{}, fmt.Errorf("check endpoint.json of %q: %w", name, err)
+	}
+	return e, nil
+}
+
+func (e Endpoint) validate() error {
+	var errs []error
+	bad := func(ok bool, format string, args ...any) {
+		if !ok {
+			errs = append(errs, fmt.Errorf(format, args...))
+		}
+	}
+	bad(ValidEndpointName(e.Name), "the folder name %q may hold lower-case letters, digits and hyphens only", e.Name)
+	bad(e.Host != "", "host is missing")
+	bad(e.Port > 0 && e.Port < 65536, "port %d is not a port", e.Port)
+	bad(e.Security == SecurityTLS || e.Security == SecuritySTARTTLS || e.Security == SecurityNone,
+		"security %q is none of tls, starttls, none", e.Security)
+	bad(e.Auth == "auto" || e.Auth == "plain" || e.Auth == "login", "auth %q is none of auto, plain, login", e.Auth)
+	bad(e.Slots >= 1 && e.Slots <= 1000, "slots %d is not within 1 to 1000", e.Slots)
+	bad(time.Duration(e.SyncEvery) >= time.Second, "syncEvery %s is below one second", time.Duration(e.SyncEvery))
+	return errors.Join(errs...)
+}
+
+// Duration is a time.Duration written as text in JSON: "90s", "4h".
+type Duration time.Duration
+
+// MarshalText writes Go's duration format.
+func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
+
+// UnmarshalText reads Go's duration format.
+func (d *Duration) UnmarshalText(text []byte) error {
+	v, err := time.ParseDuration(string(text))
+	*d = Duration(v)
+	return err
+}

@@ -1,0 +1,72 @@
+package migrate
+
+import (
+	"context"
+	"io"
+)
+
+// SpecialUse is a folder's role (RFC 6154). Empty is an ordinary folder.
+type SpecialUse string
+
+// The roles a target folder can be addressed by.
+const (
+	UseInbox   SpecialUse = "inbox"
+	UseSent    SpecialUse = "sent"
+	UseTrash   SpecialUse = "trash"
+	UseJunk    SpecialUse = "junk"
+	UseDrafts  SpecialUse = "drafts"
+	UseArchive SpecialUse = "archive"
+	UseAll     SpecialUse = "all"     // a virtual folder that shows every message again
+	UseFlagged SpecialUse = "flagged" // likewise, those that are flagged
+)
+
+// SourceFolder is a folder of the source server.
+type SourceFolder struct {
+	Name       string   // as the server names it, decoded to UTF-8: what Open takes
+	Path       []string // its segments, namespace prefix and separators removed; never empty
+	Use        SpecialUse
+	Selectable bool // false for \Noselect and \NonExistent
+}
+
+// FolderState is what EXAMINE said.
+type FolderState struct {
+	UIDValidity   uint32
+	UIDNext       UID
+	Messages      int
+	HighestModSeq uint64 // 0: the server keeps none
+}
+
+// Source reads one mailbox of one source server. It never changes anything there: EXAMINE and
+// BODY.PEEK[] only. One goroutine at a time; Close may be called from any and ends a call under way.
+//
+// Every error is a *Error or the context's.
+type Source interface {
+	// Folders lists every folder of the mailbox, in a stable order.
+	Folders(ctx context.Context) ([]SourceFolder, error)
+
+	// Open makes a folder current with EXAMINE. An open folder may be opened again to see news.
+	Open(ctx context.Context, name string) (FolderState, error)
+
+	// UIDs returns the UIDs in first..last of the current folder that exist now.
+	UIDs(ctx context.Context, first, last UID) (UIDSet, error)
+
+	// Describe yields what is known of each existing message of uids, in no order and each at most
+	// once. An error of yield ends the call and is returned.
+	Describe(ctx context.Context, uids UIDSet, yield func(MessageInfo) error) error
+
+	// Headers is Describe with the message's header block.
+	Headers(ctx context.Context, uids UIDSet, yield func(info MessageInfo, header []byte) error) error
+
+	// Fetch yields each message of uids with its octets, in no order and each at most once. The
+	// reader is valid until yield returns; it gives the whole literal and then io.EOF, or an error
+	// that is not io.EOF. What yield leaves unread is skipped. A UID that the server leaves out even
+	// when asked again is not yielded, without an error: the caller subtracts. An error of yield
+	// ends the call and is returned as it is.
+	Fetch(ctx context.Context, uids UIDSet, yield func(info MessageInfo, octets int64, body io.Reader) error) error
+
+	// Close ends the connection. It never blocks on the server.
+	Close() error
+}
+
+// DialSource signs in to the mailbox's server.
+type DialSource func(ctx context.Context, endpoint Endpoint, mailbox Mailbox) (Source, error)
