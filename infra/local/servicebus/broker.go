@@ -1,0 +1,336 @@
+// Package servicebus is an Azure Service Bus broker for one machine: an AMQP
+// 1.0 server over TCP that the unchanged azservicebus client talks to with a
+// connection string that says UseDevelopmentEmulator=true.
+//
+// It has queues and their dead-letter queues, in memory: peek-lock and
+// receive-and-delete, lock renewal and loss, abandon, dead letters, time to
+// live, duplicate detection, scheduled messages and peeking. It has no
+// sessions, topics, transactions or deferred messages, and refuses them. As in
+// Service Bus, a message that was locked over a connection that is gone stays
+// locked until the lock expires, and can be settled by its lock token.
+package servicebus
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Queue describes a queue; zero fields take the defaults of Service Bus.
+type Queue struct {
+	Name                   string
+	LockDuration           time.Duration // of a peek-lock; default 1 minute
+	MaxDeliveryCount       int           // failed deliveries until a message is dead-lettered; default 10
+	TTL                    time.Duration // time to live of messages that set none or a longer one; 0 none
+	DuplicateDetection     time.Duration // how long message ids are remembered; 0 off
+	MaxMessageSize         int           // bytes of an encoded message or batch; default 256 KiB
+	DeadLetterOnExpiration bool          // dead-letter what outlives its time, instead of dropping it
+}
+
+// Options say what Start starts.
+type Options struct {
+	Addr   string // where to listen; default "127.0.0.1:0"
+	Queues []Queue
+	Logger *slog.Logger // default discards
+	// Now is the clock of locks, schedules, expiry and duplicate detection;
+	// default time.Now. The broker looks at any other clock every 10 ms.
+	Now func() time.Time
+}
+
+// Counts says how many messages a queue holds.
+type Counts struct {
+	Active       int // ready to be received
+	Locked       int
+	Scheduled    int
+	DeadLettered int // in the dead-letter queue, locked ones included
+	Delivered    int // deliveries since the start, redeliveries included
+}
+
+const (
+	deadLetterSuffix = "/$deadletterqueue"
+	managementSuffix = "/$management"
+	cbsNode          = "$cbs"
+
+	maxConnections = 1024
+	// foreignClockPoll is how often a clock that isn't time.Now is looked at.
+	foreignClockPoll = 10 * time.Millisecond
+)
+
+// entity is a queue or dead-letter queue that links attach to.
+type entity struct {
+	name      string // as configured, for messages
+	queue     *queue
+	receivers []*link // in the order of their turns
+}
+
+// Broker is a running broker.
+type Broker struct {
+	listener net.Listener
+	log      *slog.Logger
+	now      func() time.Time
+	poll     time.Duration // 0 with the system's clock
+
+	wake chan struct{} // the next event comes earlier than planned
+	done chan struct{} // closed by Close
+	wg   sync.WaitGroup
+
+	mu       sync.Mutex // guards everything below, and all of every connection that isn't said to be its own
+	entities map[string]*entity
+	order    []*entity // a queue before its dead-letter queue
+	conns    map[*conn]struct{}
+	planned  time.Time // when the clock goroutine looks next; zero: not at all
+	closed   bool
+}
+
+// Start listens and serves until Close is called or ctx ends. It fails when
+// the address can't be listened on or the queues are badly named.
+func Start(ctx context.Context, o Options) (*Broker, error) {
+	b := &Broker{
+		log:      o.Logger,
+		now:      o.Now,
+		wake:     make(chan struct{}, 1),
+		done:     make(chan struct{}),
+		entities: map[string]*entity{},
+		conns:    map[*conn]struct{}{},
+	}
+	if b.log == nil {
+		b.log = slog.New(slog.DiscardHandler)
+	}
+	if b.now == nil {
+		b.now = time.Now
+	} else {
+		b.poll = foreignClockPoll
+	}
+	for _, q := range o.Queues {
+		if err := b.addQueue(q); err != nil {
+			return nil, err
+		}
+	}
+	var lc net.ListenConfig
+	ln, err := lc.Listen(ctx, "tcp", cmp.Or(o.Addr, "127.0.0.1:0"))
+	if err != nil {
+		return nil, fmt.Errorf("listen for AMQP: %w", err)
+	}
+	b.listener = ln
+	b.wg.Go(b.accept)
+	b.wg.Go(b.keepTime)
+	b.wg.Go(func() {
+		select {
+		case <-ctx.Done():
+			b.shut()
+		case <-b.done:
+		}
+	})
+	return b, nil
+}
+
+func (b *Broker) addQueue(q Queue) error {
+	key := strings.ToLower(q.Name)
+	if key == "" || strings.ContainsAny(key, "$ ?#\\") || strings.Trim(key, "/") != key {
+		return fmt.Errorf("queue name %q is not valid", q.Name)
+	}
+	if b.entities[key] != nil {
+		return fmt.Errorf("queue %q is named twice", q.Name)
+	}
+	q.LockDuration = cmp.Or(q.LockDuration, time.Minute)
+	q.MaxDeliveryCount = cmp.Or(q.MaxDeliveryCount, 10)
+	q.MaxMessageSize = cmp.Or(q.MaxMessageSize, 256<<10)
+	live := newQueue(q)
+	main := &entity{name: q.Name, queue: live}
+	dead := &entity{name: q.Name + "/$DeadLetterQueue", queue: live.dead}
+	b.entities[key], b.entities[key+deadLetterSuffix] = main, dead
+	b.order = append(b.order, main, dead)
+	return nil
+}
+
+// Addr returns the host and port that the broker listens on.
+func (b *Broker) Addr() string { return b.listener.Addr().String() }
+
+// ConnectionString returns what azservicebus.NewClientFromConnectionString
+// connects to this broker with. The key is no secret and isn't checked.
+func (b *Broker) ConnectionString() string {
+	return "Endpoint=sb://" + b.Addr() +
+		";SharedAccessKeyName=RootManageSharedAccessKey;SharedAccessKey=SAS_KEY_VALUE;UseDevelopmentEmulator=true"
+}
+
+// Wipe forgets every message, lock, schedule, sequence number and remembered
+// message id and drops all connections, like a broker that was restarted empty.
+func (b *Broker) Wipe() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for i := 0; i < len(b.order); i += 2 {
+		main, dead := b.order[i], b.order[i+1]
+		main.queue = newQueue(main.queue.config)
+		dead.queue = main.queue.dead
+		main.receivers, dead.receivers = nil, nil
+	}
+	for c := range b.conns {
+		c.drop()
+	}
+}
+
+// Counts returns the counts of a queue, or of a dead-letter queue when its path
+// is given; zero for an unknown one.
+func (b *Broker) Counts(queue string) Counts {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	e := b.entities[strings.ToLower(queue)]
+	if e == nil {
+		return Counts{}
+	}
+	e.queue.advance(b.now())
+	c := Counts{
+		Active:    e.queue.count[stateReady],
+		Locked:    e.queue.count[stateLocked],
+		Scheduled: e.queue.count[stateScheduled],
+		Delivered: e.queue.delivered,
+	}
+	if e.queue.dead != nil {
+		c.DeadLettered = len(e.queue.dead.messages)
+	}
+	return c
+}
+
+// Close drops all connections and returns when every goroutine has ended.
+func (b *Broker) Close() error {
+	err := b.shut()
+	b.wg.Wait()
+	return err
+}
+
+func (b *Broker) shut() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return nil
+	}
+	b.closed = true
+	close(b.done)
+	for c := range b.conns {
+		c.drop()
+	}
+	return b.listener.Close()
+}
+
+// accept serves connections until the listener closes.
+func (b *Broker) accept() {
+	for {
+		nc, err := b.listener.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil {
+			b.log.Warn("accept AMQP connection", "error", err)
+			select {
+			case <-time.After(foreignClockPoll):
+			case <-b.done:
+			}
+			continue
+		}
+		if c := b.register(nc); c != nil {
+			b.wg.Go(c.serve)
+		}
+	}
+}
+
+// register makes a connection known, or closes it when there are too many.
+func (b *Broker) register(nc net.Conn) *conn {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed || len(b.conns) >= maxConnections {
+		nc.Close()
+		return nil
+	}
+	c := newConn(b, nc)
+	b.conns[c] = struct{}{}
+	return c
+}
+
+// update runs f under the lock and then does what has become possible or due.
+func (b *Broker) update(f func(now time.Time)) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := b.now()
+	f(now)
+	if due := b.pump(now); !due.IsZero() && (b.planned.IsZero() || due.Before(b.planned)) {
+		b.planned = due
+		signal(b.wake)
+	}
+}
+
+// pump delivers to every receiver that has credit and returns when the next
+// message changes by itself.
+func (b *Broker) pump(now time.Time) (due time.Time) {
+	for _, e := range b.order {
+		for e.queue.available(now) {
+			l := e.turn()
+			if l == nil {
+				break
+			}
+			l.deliver(e.queue.receive(now, l.settlesInAdvance()))
+		}
+		for _, l := range e.receivers {
+			l.finishDrain()
+		}
+		if at := e.queue.next(); !at.IsZero() && (due.IsZero() || at.Before(due)) {
+			due = at
+		}
+	}
+	return due
+}
+
+// turn returns the next receiver that can take a message, and puts it last.
+func (e *entity) turn() *link {
+	for i, l := range e.receivers {
+		if l.canSend() {
+			copy(e.receivers[i:], e.receivers[i+1:])
+			e.receivers[len(e.receivers)-1] = l
+			return l
+		}
+	}
+	return nil
+}
+
+// keepTime does what is due when nothing else happens.
+func (b *Broker) keepTime() {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-b.done:
+			return
+		case <-b.wake:
+		case <-timer.C:
+		}
+		if wait, ok := b.plan(); ok {
+			timer.Reset(wait)
+		}
+	}
+}
+
+// plan does what is due and returns how long to wait for the next event; false
+// if there is none.
+func (b *Broker) plan() (time.Duration, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := b.now()
+	b.planned = b.pump(now)
+	if b.poll > 0 {
+		return b.poll, true
+	}
+	return b.planned.Sub(now), !b.planned.IsZero()
+}
+
+// signal wakes who waits on c, or who comes to wait next.
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}

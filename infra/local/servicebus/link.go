@@ -1,0 +1,389 @@
+package servicebus
+
+import (
+	"strings"
+	"time"
+)
+
+const (
+	// senderCredit is how many messages a sender may send ahead.
+	senderCredit = 1000
+	// maxReplies bounds the answers that wait for a client to take them.
+	maxReplies = 1000
+	// maxRequestSize bounds a request to $cbs.
+	maxRequestSize = 64 << 10
+)
+
+// node is what a link is attached to.
+type node uint8
+
+const (
+	nodeQueue node = iota
+	nodeManagement
+	nodeClaims
+)
+
+// link is one link as the broker sees it: with receiver set the client
+// receives from it.
+type link struct {
+	session  *session
+	name     string
+	handle   uint32
+	receiver bool
+	node     node
+	entity   *entity // of a queue or its management
+	detached bool    // the broker has sent detach and waits for the peer's
+
+	sndSettle, rcvSettle uint8
+	maxMessageSize       int // of what the client sends
+
+	// deliveryCount and credit are the two sides of flow control
+	// (amqp-core-transport-v1.0 section 2.6.7).
+	deliveryCount uint32
+	credit        uint32
+	drain         bool // the client wants its credit used up
+
+	incoming *incoming // a message whose last frame hasn't come
+	replyTo  string    // where answers are addressed that go out on this link
+	replies  [][]byte  // answers that wait for credit
+}
+
+// incoming is a message of which some frames have come.
+type incoming struct {
+	id      uint32
+	format  uint32
+	settled bool
+	raw     []byte
+}
+
+func newLink(s *session, p *attach) *link {
+	l := &link{
+		session:   s,
+		name:      p.name,
+		handle:    p.handle,
+		receiver:  p.receiver,
+		sndSettle: p.sndSettle,
+		rcvSettle: p.rcvSettle,
+	}
+	if p.initialDeliveryCount != nil && !p.receiver {
+		l.deliveryCount = *p.initialDeliveryCount
+	}
+	return l
+}
+
+// open connects the link to its node and answers the attach.
+func (l *link) open(p *attach) *amqpError {
+	address := p.target
+	if l.receiver {
+		address = p.source
+	}
+	if err := l.resolve(address); err != nil {
+		return err
+	}
+	if err := l.permitted(p); err != nil {
+		return err
+	}
+	answer := &attach{
+		name: l.name, handle: l.handle, receiver: !l.receiver,
+		sndSettle: l.sndSettle, rcvSettle: l.rcvSettle,
+		source: echoed(p.source, codeSource), target: echoed(p.target, codeTarget),
+	}
+	if l.receiver {
+		answer.initialDeliveryCount = &l.deliveryCount
+		l.session.conn.send(l.session.channel, answer, nil)
+		l.listen(p)
+		return nil
+	}
+	answer.maxMessageSize = uint64(l.maxMessageSize)
+	answer.properties = map[any]any{maxMessageBatchSize: uint64(l.maxMessageSize)}
+	l.session.conn.send(l.session.channel, answer, nil)
+	l.grant()
+	return nil
+}
+
+func echoed(t *terminus, code uint64) *terminus {
+	if t == nil {
+		return &terminus{code: code}
+	}
+	return &terminus{code: code, address: t.address}
+}
+
+// resolve finds the node that an address names. Names of entities don't
+// distinguish case.
+func (l *link) resolve(t *terminus) *amqpError {
+	if t == nil {
+		return refusal(condInvalidField, "attach names no node")
+	}
+	if t.code != codeSource && t.code != codeTarget {
+		return refusal(condNotImplemented, "terminus %#02x", t.code)
+	}
+	path := strings.ToLower(strings.TrimPrefix(t.address, "/"))
+	if path == cbsNode {
+		l.node, l.maxMessageSize = nodeClaims, maxRequestSize
+		return nil
+	}
+	name, management := strings.CutSuffix(path, managementSuffix)
+	l.entity = l.session.conn.broker.entities[name]
+	if l.entity == nil {
+		return refusal(condNotFound, "The messaging entity '%s' could not be found.", t.address)
+	}
+	if !l.session.conn.claimed(path) {
+		return refusal(condUnauthorized, "Unauthorized access. 'Send,Listen' claim(s) are required to perform this operation on '%s'.", t.address)
+	}
+	l.maxMessageSize = l.entity.queue.config.MaxMessageSize
+	if management {
+		// A request wraps the message that it schedules.
+		l.node, l.maxMessageSize = nodeManagement, l.maxMessageSize+maxRequestSize
+	}
+	return nil
+}
+
+// permitted refuses what a queue without sessions can't be used for.
+func (l *link) permitted(p *attach) *amqpError {
+	if l.node != nodeQueue {
+		return nil
+	}
+	if !l.receiver && l.entity.queue.dead == nil {
+		return refusal(condNotAllowed, "messages cannot be sent to a dead-letter queue")
+	}
+	if l.receiver {
+		if _, ok := p.source.filter[sessionFilter]; ok {
+			return refusal(condNotAllowed,
+				"A sessionful message receiver cannot be created on an entity that does not require sessions.")
+		}
+	}
+	return nil
+}
+
+// listen makes the link a destination of messages or answers.
+func (l *link) listen(p *attach) {
+	if l.node == nodeQueue {
+		l.entity.receivers = append(l.entity.receivers, l)
+		return
+	}
+	if p.target != nil {
+		l.replyTo = p.target.address
+		l.session.conn.replies[l.replyTo] = l
+	}
+}
+
+// refuse answers an attach with a link that has no ends, and detaches it
+// (amqp-core-transport-v1.0 section 2.6.3).
+func (l *link) refuse(p *attach, err *amqpError) {
+	answer := &attach{
+		name: l.name, handle: l.handle, receiver: !l.receiver,
+		sndSettle: l.sndSettle, rcvSettle: l.rcvSettle,
+	}
+	if l.receiver {
+		answer.initialDeliveryCount = &l.deliveryCount
+	}
+	l.session.conn.send(l.session.channel, answer, nil)
+	l.detach(err)
+}
+
+// detach ends the link with an error.
+func (l *link) detach(err *amqpError) {
+	l.session.conn.broker.log.Info("AMQP link detached", "error", err)
+	l.release()
+	l.detached = true
+	l.session.conn.send(l.session.channel, &detach{handle: l.handle, closed: true, err: err}, nil)
+}
+
+// release forgets the link where it is known. Its unsettled messages stay
+// locked until their locks expire.
+func (l *link) release() {
+	if l.entity != nil {
+		receivers := l.entity.receivers
+		for i, other := range receivers {
+			if other == l {
+				l.entity.receivers = append(receivers[:i], receivers[i+1:]...)
+				break
+			}
+		}
+	}
+	c := l.session.conn
+	if c.replies[l.replyTo] == l {
+		delete(c.replies, l.replyTo)
+	}
+	l.dropIncoming()
+	l.replies = nil
+	for id, d := range l.session.unsettled {
+		if d.link == l {
+			delete(l.session.unsettled, id)
+		}
+	}
+}
+
+// settlesInAdvance says that the client wants messages removed as they are sent.
+func (l *link) settlesInAdvance() bool { return l.sndSettle == sndSettled }
+
+// flow takes the client's flow state.
+func (l *link) flow(p *flow) {
+	if l.receiver {
+		l.takeCredit(p)
+	}
+	if p.echo {
+		l.sendFlow(false)
+	}
+}
+
+// takeCredit computes the credit as a sender does:
+// delivery-count(rcv) + link-credit(rcv) - delivery-count(snd).
+func (l *link) takeCredit(p *flow) {
+	if p.linkCredit == nil {
+		return
+	}
+	var received uint32 // the initial delivery count, until the client has seen attach
+	if p.deliveryCount != nil {
+		received = *p.deliveryCount
+	}
+	l.credit = uint32(max(0, int32(received+*p.linkCredit-l.deliveryCount)))
+	l.drain = p.drain
+	l.sendReplies()
+}
+
+// finishDrain gives up the credit that no message was there for
+// (amqp-core-transport-v1.0 section 2.6.7).
+func (l *link) finishDrain() {
+	if !l.drain || len(l.session.outbox) > 0 || (l.credit > 0 && l.session.conn.congested()) {
+		return
+	}
+	l.deliveryCount += l.credit
+	l.credit, l.drain = 0, false
+	l.sendFlow(true)
+}
+
+func (l *link) sendFlow(drained bool) {
+	l.session.sendFlow(&flow{
+		handle:        &l.handle,
+		deliveryCount: &l.deliveryCount,
+		linkCredit:    &l.credit,
+		drain:         drained,
+	})
+}
+
+// grant gives the client's sender its full credit.
+func (l *link) grant() {
+	l.credit = senderCredit
+	l.sendFlow(false)
+}
+
+// canSend says whether a message can go out on the link now.
+func (l *link) canSend() bool {
+	return l.credit > 0 && len(l.session.outbox) == 0 && !l.session.conn.congested()
+}
+
+// deliver sends a message that the queue has given up or locked for the link.
+func (l *link) deliver(m *message) {
+	raw, err := m.encode()
+	if err != nil {
+		l.session.conn.broker.log.Error("deliver message", "sequence", m.sequence, "error", err)
+		return
+	}
+	id := l.post(deliveryTag(m.token), raw, m.state != stateLocked)
+	if m.state == stateLocked {
+		l.session.unsettled[id] = delivery{l, m.token}
+	}
+}
+
+func (l *link) post(tag, raw []byte, settled bool) uint32 {
+	l.credit--
+	l.deliveryCount++
+	return l.session.post(transfer{handle: l.handle, deliveryTag: tag, settled: settled}, raw)
+}
+
+// reply sends an answer, or keeps it until there is credit.
+func (l *link) reply(raw []byte) {
+	if len(l.replies) >= maxReplies {
+		l.detach(refusal(condResourceLimit, "%d answers were not taken", maxReplies))
+		return
+	}
+	l.replies = append(l.replies, raw)
+	l.sendReplies()
+}
+
+func (l *link) sendReplies() {
+	for len(l.replies) > 0 && l.credit > 0 {
+		l.post([]byte{0}, l.replies[0], true)
+		l.replies = l.replies[1:]
+	}
+}
+
+// take takes one frame of a message from the client; an error detaches the link.
+func (l *link) take(now time.Time, p *transfer, payload []byte) error {
+	if l.incoming == nil {
+		if l.credit == 0 {
+			return refusal(condTransferLimit, "message without credit")
+		}
+		if p.deliveryID == nil {
+			return refusal(condInvalidField, "first transfer has no delivery id")
+		}
+		l.incoming = &incoming{id: *p.deliveryID}
+		if p.messageFormat != nil {
+			l.incoming.format = *p.messageFormat
+		}
+	}
+	if p.aborted {
+		l.dropIncoming()
+		return nil
+	}
+	in := l.incoming
+	in.settled = in.settled || p.settled
+	if size := len(in.raw) + len(payload); size > l.maxMessageSize {
+		return refusal(condMessageSize, "The received message (delivery-id:%d, size:%d bytes) exceeds the limit (%d bytes) currently allowed on the link.",
+			in.id, size, l.maxMessageSize)
+	}
+	c := l.session.conn
+	if c.partial+len(payload) > maxPartialBytes {
+		return refusal(condResourceLimit, "unfinished messages hold %d bytes", c.partial)
+	}
+	c.partial += len(payload)
+	in.raw = append(in.raw, payload...)
+	if !p.more {
+		l.dropIncoming()
+		l.finish(now, in)
+	}
+	return nil
+}
+
+func (l *link) dropIncoming() {
+	if l.incoming != nil {
+		l.session.conn.partial -= len(l.incoming.raw)
+		l.incoming = nil
+	}
+}
+
+// finish takes a whole message and tells the client what became of it.
+func (l *link) finish(now time.Time, in *incoming) {
+	l.deliveryCount++
+	l.credit--
+	if l.credit < senderCredit/2 {
+		l.grant()
+	}
+	state := &deliveryState{code: codeAccepted}
+	if err := l.accept(now, in); err != nil {
+		state = &deliveryState{code: codeRejected, err: asAMQP(err, condDecode)}
+	}
+	if !in.settled {
+		l.session.conn.send(l.session.channel, &disposition{
+			receiver: true, first: in.id, last: in.id, settled: l.rcvSettle == rcvFirst, state: state,
+		}, nil)
+	}
+}
+
+// accept enqueues a message, or all of a batch, or answers a request.
+func (l *link) accept(now time.Time, in *incoming) error {
+	if l.node != nodeQueue {
+		return l.session.conn.request(now, l, in.raw)
+	}
+	messages, sizes, err := parseTransfer(in.format, in.raw)
+	if err != nil {
+		return err
+	}
+	for i, m := range messages {
+		if _, err := l.entity.queue.send(now, m, sizes[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}

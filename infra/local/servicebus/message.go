@@ -1,0 +1,212 @@
+package servicebus
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/Azure/go-amqp"
+)
+
+// batchFormat marks a transfer whose data sections are whole messages
+// (azservicebus message_batch.go, batchMessageFormat).
+const batchFormat = 0x80013700
+
+// Message annotations of Service Bus. azservicebus asserts their types and
+// panics on any other (message.go, newReceivedMessage).
+const (
+	annotationSequence         = "x-opt-sequence-number"
+	annotationEnqueuedTime     = "x-opt-enqueued-time"
+	annotationLockedUntil      = "x-opt-locked-until"
+	annotationScheduled        = "x-opt-scheduled-enqueue-time"
+	annotationState            = "x-opt-message-state"
+	annotationPartitionKey     = "x-opt-partition-key"
+	annotationDeadLetterSource = "x-opt-deadletter-source"
+	annotationEnqueuedSequence = "x-opt-enqueue-sequence-number"
+)
+
+// parseTransfer decodes the message, or the messages of a batch, that one
+// delivery carried. sizes are their encoded sizes.
+func parseTransfer(format uint32, raw []byte) (messages []*amqp.Message, sizes []int, err error) {
+	m, err := parseMessage(raw)
+	if err != nil {
+		return nil, nil, err
+	}
+	switch format {
+	case 0:
+		return []*amqp.Message{m}, []int{len(raw)}, checkMessage(m)
+	case batchFormat:
+	default:
+		return nil, nil, fmt.Errorf("unknown message format %#x", format)
+	}
+	for i, data := range m.Data {
+		one, err := parseMessage(data)
+		if err == nil {
+			err = checkMessage(one)
+		}
+		if err != nil {
+			return nil, nil, fmt.Errorf("message %d of the batch: %w", i, err)
+		}
+		messages, sizes = append(messages, one), append(sizes, len(data))
+	}
+	return messages, sizes, nil
+}
+
+// parseMessage decodes one message. Its values are walked first, because
+// go-amqp limits no nesting and panics on a map key that can't be hashed.
+func parseMessage(raw []byte) (*amqp.Message, error) {
+	if len(raw) == 0 {
+		return nil, errors.New("message is empty")
+	}
+	for r := (&reader{raw}); len(r.b) > 0; {
+		section, err := r.value(0)
+		if err != nil {
+			return nil, err
+		}
+		if _, ok := section.(described); !ok {
+			return nil, fmt.Errorf("message section is a %T", section)
+		}
+	}
+	m := new(amqp.Message)
+	if err := m.UnmarshalBinary(raw); err != nil {
+		return nil, fmt.Errorf("decode message: %w", err)
+	}
+	return m, nil
+}
+
+// checkMessage refuses annotations and properties of a wrong type, which would
+// make receivers panic, and whatever could not be sent on; it drops what only
+// the broker sets.
+func checkMessage(m *amqp.Message) error {
+	if at, ok := m.Annotations[annotationScheduled]; ok {
+		if _, ok := at.(time.Time); !ok {
+			return fmt.Errorf("annotation %s is a %T", annotationScheduled, at)
+		}
+	}
+	if key, ok := m.Annotations[annotationPartitionKey]; ok && key != nil {
+		if _, ok := key.(string); !ok {
+			return fmt.Errorf("annotation %s is a %T", annotationPartitionKey, key)
+		}
+	}
+	for _, name := range []string{deadLetterReason, deadLetterDescription} {
+		if v, ok := m.ApplicationProperties[name]; ok {
+			if _, ok := v.(string); !ok {
+				return fmt.Errorf("application property %s is a %T", name, v)
+			}
+		}
+	}
+	for _, name := range []string{
+		annotationSequence, annotationEnqueuedTime, annotationLockedUntil,
+		annotationState, annotationDeadLetterSource, annotationEnqueuedSequence,
+	} {
+		delete(m.Annotations, name)
+	}
+	if _, err := m.MarshalBinary(); err != nil {
+		return fmt.Errorf("encode message: %w", err)
+	}
+	return nil
+}
+
+// scheduledTime is when a message wants to be enqueued; zero: at once.
+func scheduledTime(content *amqp.Message) time.Time {
+	at, _ := content.Annotations[annotationScheduled].(time.Time)
+	return at
+}
+
+// setProperties sets application properties. It passes over values that aren't
+// of a simple type, which the section doesn't allow
+// (amqp-core-messaging-v1.0 section 3.2.5), and dead-letter texts that aren't
+// text.
+func setProperties(content *amqp.Message, properties map[string]any) {
+	for name, value := range properties {
+		if _, isText := value.(string); !isText && (name == deadLetterReason || name == deadLetterDescription) {
+			continue
+		}
+		value, ok := simpleValue(value)
+		if !ok {
+			continue
+		}
+		if content.ApplicationProperties == nil {
+			content.ApplicationProperties = map[string]any{}
+		}
+		content.ApplicationProperties[name] = value
+	}
+}
+
+// simpleValue returns v as go-amqp encodes it and in memory of its own; false
+// for what isn't of a simple type.
+func simpleValue(v any) (any, bool) {
+	switch v := v.(type) {
+	case symbol:
+		return amqp.Symbol(v), true
+	case []byte:
+		return slices.Clone(v), true
+	case nil, bool, uint8, uint16, uint32, uint64, int8, int16, int32, int64,
+		float32, float64, string, time.Time, amqp.UUID, amqp.Symbol:
+		return v, true
+	}
+	return nil, false
+}
+
+// textKeys returns the entries of an AMQP map whose keys are text.
+func textKeys(m map[any]any) map[string]any {
+	entries := make(map[string]any, len(m))
+	for key, v := range m {
+		switch key := key.(type) {
+		case symbol:
+			entries[string(key)] = v
+		case string:
+			entries[key] = v
+		}
+	}
+	return entries
+}
+
+// encode returns the message as a receiver gets it. Header and properties are
+// always there: without either, azservicebus reports no delivery count.
+func (m *message) encode() ([]byte, error) {
+	out := *m.content
+	header := amqp.MessageHeader{Priority: 4}
+	if out.Header != nil {
+		header = *out.Header
+	}
+	header.DeliveryCount = m.failures
+	if !m.expires.IsZero() {
+		header.TTL = min(m.expires.Sub(m.enqueued), math.MaxUint32*time.Millisecond)
+	}
+	out.Header = &header
+	if out.Properties == nil {
+		out.Properties = &amqp.MessageProperties{}
+	}
+	out.DeliveryAnnotations = nil
+	out.Annotations = maps.Clone(out.Annotations)
+	if out.Annotations == nil {
+		out.Annotations = amqp.Annotations{}
+	}
+	out.Annotations[annotationSequence] = m.sequence
+	out.Annotations[annotationEnqueuedTime] = m.enqueued
+	switch m.state {
+	case stateLocked:
+		out.Annotations[annotationLockedUntil] = m.due
+	case stateScheduled:
+		out.Annotations[annotationState] = int32(2)
+	}
+	raw, err := out.MarshalBinary()
+	if err != nil {
+		return nil, fmt.Errorf("encode message: %w", err)
+	}
+	return raw, nil
+}
+
+// deliveryTag is a lock token in the byte order of a .NET Guid
+// (azservicebus message.go, lockTokenFromMessageTag).
+func deliveryTag(token amqp.UUID) []byte {
+	t := token
+	t[0], t[1], t[2], t[3] = t[3], t[2], t[1], t[0]
+	t[4], t[5] = t[5], t[4]
+	t[6], t[7] = t[7], t[6]
+	return t[:]
+}

@@ -1,0 +1,388 @@
+package servicebus
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/Azure/go-amqp"
+	"github.com/google/uuid"
+)
+
+// Reasons and descriptions that Service Bus itself dead-letters with
+// (https://learn.microsoft.com/azure/service-bus-messaging/service-bus-dead-letter-queues).
+const (
+	reasonMaxDeliveryCount = "MaxDeliveryCountExceeded"
+	reasonExpired          = "TTLExpiredException"
+	descriptionExpired     = "The message expired and was dead lettered."
+)
+
+// maxQueueBytes is how much one queue holds, dead letters not counted.
+const maxQueueBytes = 256 << 20
+
+var errLockLost = refusal(condMessageLockLost,
+	"The lock supplied is invalid. Either the lock expired, or the message has already been removed from the queue.")
+
+// messageState says where in its queue a message is.
+type messageState uint8
+
+const (
+	stateGone messageState = iota
+	stateReady
+	stateLocked
+	stateScheduled
+)
+
+// message is one message in one queue.
+type message struct {
+	content  *amqp.Message
+	size     int
+	sequence int64
+	enqueued time.Time
+	expires  time.Time // zero: never
+	failures uint32    // deliveries that were abandoned or whose lock expired
+	state    messageState
+	due      time.Time // when state ends by itself; zero: never
+	token    amqp.UUID // while locked
+}
+
+// event is a point in time at which a message may change by itself. It is
+// stale when the message's due time has moved.
+type event struct {
+	at time.Time
+	m  *message
+}
+
+func (e event) stale() bool { return e.m.state == stateGone || !e.m.due.Equal(e.at) }
+
+// queue is a queue in memory, or a dead-letter queue. It has no clock and no
+// lock of its own: every method is told the time and first does what is due.
+type queue struct {
+	config Queue
+	dead   *queue // where dead letters go; nil in a dead-letter queue
+
+	sequence  int64
+	messages  map[int64]*message
+	locked    map[amqp.UUID]*message
+	ready     heapOf[*message] // by sequence; may hold messages no longer ready
+	timeline  heapOf[event]
+	history   history
+	count     [stateScheduled + 1]int
+	bytes     int
+	delivered int
+}
+
+// newQueue returns an empty queue and its empty dead-letter queue.
+func newQueue(config Queue) *queue {
+	q := emptyQueue(config)
+	q.dead = emptyQueue(config)
+	return q
+}
+
+func emptyQueue(config Queue) *queue {
+	return &queue{
+		config:   config,
+		messages: map[int64]*message{},
+		locked:   map[amqp.UUID]*message{},
+		ready:    heapOf[*message]{less: func(a, b *message) bool { return a.sequence < b.sequence }},
+		timeline: heapOf[event]{less: func(a, b event) bool { return a.at.Before(b.at) }},
+		history:  history{window: config.DuplicateDetection, until: map[string]time.Time{}},
+	}
+}
+
+// send adds a message and returns its sequence number. A message whose
+// scheduled time lies ahead waits for it; a duplicate is dropped in silence and
+// gets a sequence number that stands for nothing.
+func (q *queue) send(now time.Time, content *amqp.Message, size int) (int64, error) {
+	q.advance(now)
+	if q.bytes+size > maxQueueBytes {
+		return 0, refusal(condResourceLimit, "the queue is full: it holds %d bytes", q.bytes)
+	}
+	q.sequence++
+	if q.history.isDuplicate(now, content) {
+		return q.sequence, nil
+	}
+	m := &message{content: content, size: size, sequence: q.sequence, enqueued: now}
+	q.messages[m.sequence] = m
+	q.bytes += size
+	if at := scheduledTime(content); at.After(now) {
+		q.set(m, stateScheduled, at)
+	} else {
+		q.enqueue(now, m)
+	}
+	return m.sequence, nil
+}
+
+// cancel removes scheduled messages; either all of them or, with an error, none.
+func (q *queue) cancel(now time.Time, sequences []int64) error {
+	q.advance(now)
+	for _, n := range sequences {
+		if m := q.messages[n]; m == nil || m.state != stateScheduled {
+			return refusal(condMessageNotFound, "no scheduled message has sequence number %d", n)
+		}
+	}
+	for _, n := range sequences {
+		if m := q.messages[n]; m != nil {
+			q.remove(m)
+		}
+	}
+	return nil
+}
+
+// available says whether receive has a message to give.
+func (q *queue) available(now time.Time) bool {
+	q.advance(now)
+	for q.ready.Len() > 0 && q.ready.items[0].state != stateReady {
+		q.ready.removeFirst()
+	}
+	return q.ready.Len() > 0
+}
+
+// receive takes the oldest message that is ready, or nil. It locks the message
+// or, when the receiver settles in advance, removes it.
+func (q *queue) receive(now time.Time, remove bool) *message {
+	if !q.available(now) {
+		return nil
+	}
+	m := q.ready.removeFirst()
+	q.delivered++
+	m.token = amqp.UUID(uuid.New())
+	if remove {
+		q.remove(m)
+		return m
+	}
+	q.locked[m.token] = m
+	q.set(m, stateLocked, now.Add(q.config.LockDuration))
+	return m
+}
+
+// holds says whether token still holds a lock.
+func (q *queue) holds(now time.Time, token amqp.UUID) bool {
+	q.advance(now)
+	return q.locked[token] != nil
+}
+
+// renew starts a lock's duration anew and returns its end.
+func (q *queue) renew(now time.Time, token amqp.UUID) (time.Time, error) {
+	q.advance(now)
+	m := q.locked[token]
+	if m == nil {
+		return time.Time{}, errLockLost
+	}
+	q.set(m, stateLocked, now.Add(q.config.LockDuration))
+	return m.due, nil
+}
+
+// settlement is what a receiver decided about a message.
+type settlement struct {
+	kind       settlementKind
+	properties map[string]any // to set on the message
+}
+
+type settlementKind uint8
+
+const (
+	settleComplete settlementKind = iota
+	settleAbandon                 // counts as a failed delivery
+	settleRelease                 // does not count
+	settleDeadLetter
+)
+
+// settle ends the lock that token holds.
+func (q *queue) settle(now time.Time, token amqp.UUID, s settlement) error {
+	q.advance(now)
+	m := q.locked[token]
+	if m == nil {
+		return errLockLost
+	}
+	if s.kind == settleDeadLetter && q.dead == nil {
+		return refusal(condNotAllowed, "a message in a dead-letter queue cannot be dead-lettered")
+	}
+	delete(q.locked, token)
+	setProperties(m.content, s.properties)
+	switch s.kind {
+	case settleComplete:
+		q.remove(m)
+	case settleAbandon:
+		q.failed(now, m)
+	case settleRelease:
+		q.makeReady(now, m)
+	case settleDeadLetter:
+		q.bury(m)
+	}
+	return nil
+}
+
+// peek returns up to n messages of any state, from a sequence number upwards.
+func (q *queue) peek(now time.Time, from int64, n int) []*message {
+	q.advance(now)
+	var found []*message
+	for sequence, m := range q.messages {
+		if sequence >= from {
+			found = append(found, m)
+		}
+	}
+	slices.SortFunc(found, func(a, b *message) int { return cmp.Compare(a.sequence, b.sequence) })
+	return found[:max(0, min(n, len(found)))]
+}
+
+// next returns when the queue changes by itself for the next time; zero: never.
+func (q *queue) next() time.Time {
+	for q.timeline.Len() > 0 {
+		if head := q.timeline.items[0]; !head.stale() {
+			return head.at
+		}
+		q.timeline.removeFirst()
+	}
+	return time.Time{}
+}
+
+// advance does everything that is due: scheduled messages are enqueued, locks
+// expire, messages outlive their time.
+func (q *queue) advance(now time.Time) {
+	for at := q.next(); !at.IsZero() && !at.After(now); at = q.next() {
+		m := q.timeline.removeFirst().m
+		switch m.state {
+		case stateScheduled:
+			q.activate(now, m)
+		case stateLocked:
+			delete(q.locked, m.token)
+			q.failed(now, m)
+		case stateReady:
+			q.expire(m)
+		}
+	}
+	q.history.forget(now)
+}
+
+// activate appends a scheduled message under a new sequence number, as if it
+// were sent at this moment
+// (https://learn.microsoft.com/azure/service-bus-messaging/message-sequencing).
+func (q *queue) activate(now time.Time, m *message) {
+	delete(q.messages, m.sequence)
+	q.sequence++
+	m.sequence = q.sequence
+	q.messages[m.sequence] = m
+	q.enqueue(now, m)
+}
+
+func (q *queue) enqueue(now time.Time, m *message) {
+	m.enqueued = now
+	if ttl := q.timeToLive(m.content); ttl > 0 {
+		m.expires = now.Add(ttl)
+	}
+	q.makeReady(now, m)
+}
+
+// timeToLive is the shorter one of the queue's and the message's own; 0: none.
+func (q *queue) timeToLive(content *amqp.Message) time.Duration {
+	ttl := q.config.TTL
+	if content.Header != nil && content.Header.TTL > 0 && (ttl == 0 || content.Header.TTL < ttl) {
+		ttl = content.Header.TTL
+	}
+	return ttl
+}
+
+// makeReady gives a message its place in the order of sequence numbers, which
+// an abandoned message never lost. A message expires only while it is ready.
+func (q *queue) makeReady(now time.Time, m *message) {
+	if !m.expires.IsZero() && !m.expires.After(now) {
+		q.expire(m)
+		return
+	}
+	q.set(m, stateReady, m.expires)
+	q.ready.add(m)
+	if q.ready.Len() > 64+2*q.count[stateReady] {
+		q.ready.keep(func(m *message) bool { return m.state == stateReady })
+	}
+}
+
+func (q *queue) failed(now time.Time, m *message) {
+	m.failures++
+	if q.dead == nil || int(m.failures) < q.config.MaxDeliveryCount {
+		q.makeReady(now, m)
+		return
+	}
+	setProperties(m.content, map[string]any{
+		deadLetterReason:      reasonMaxDeliveryCount,
+		deadLetterDescription: fmt.Sprintf("Message could not be consumed after %d delivery attempts.", m.failures),
+	})
+	q.bury(m)
+}
+
+func (q *queue) expire(m *message) {
+	if q.dead == nil || !q.config.DeadLetterOnExpiration {
+		q.remove(m)
+		return
+	}
+	setProperties(m.content, map[string]any{deadLetterReason: reasonExpired, deadLetterDescription: descriptionExpired})
+	q.bury(m)
+}
+
+// bury moves a message to the dead-letter queue, where it keeps its sequence
+// number and count and never expires.
+func (q *queue) bury(m *message) {
+	q.remove(m)
+	letter := *m
+	letter.expires = time.Time{}
+	q.dead.messages[letter.sequence] = &letter
+	q.dead.bytes += letter.size
+	q.dead.set(&letter, stateReady, time.Time{})
+	q.dead.ready.add(&letter)
+}
+
+func (q *queue) remove(m *message) {
+	delete(q.messages, m.sequence)
+	q.bytes -= m.size
+	q.set(m, stateGone, time.Time{})
+}
+
+// set moves a message into a state that ends by itself at due.
+func (q *queue) set(m *message, state messageState, due time.Time) {
+	if m.state != stateGone {
+		q.count[m.state]--
+	}
+	if state != stateGone {
+		q.count[state]++
+	}
+	m.state, m.due = state, due
+	if due.IsZero() {
+		return
+	}
+	q.timeline.add(event{due, m})
+	if q.timeline.Len() > 64+2*len(q.messages) {
+		q.timeline.keep(func(e event) bool { return !e.stale() })
+	}
+}
+
+// history remembers message ids for as long as duplicates are looked for. It
+// outlives the messages: completing or cancelling one doesn't free its id
+// (https://learn.microsoft.com/azure/service-bus-messaging/duplicate-detection).
+type history struct {
+	window time.Duration // 0: off
+	until  map[string]time.Time
+	order  []string // the keys of until, oldest first
+}
+
+// isDuplicate says whether the message's id was seen within the window, and
+// remembers it.
+func (h *history) isDuplicate(now time.Time, content *amqp.Message) bool {
+	if h.window == 0 || content.Properties == nil || content.Properties.MessageID == nil {
+		return false
+	}
+	id := fmt.Sprintf("%T:%v", content.Properties.MessageID, content.Properties.MessageID)
+	if _, seen := h.until[id]; seen {
+		return true
+	}
+	h.until[id] = now.Add(h.window)
+	h.order = append(h.order, id)
+	return false
+}
+
+func (h *history) forget(now time.Time) {
+	for len(h.order) > 0 && !h.until[h.order[0]].After(now) {
+		delete(h.until, h.order[0])
+		h.order = h.order[1:]
+	}
+}

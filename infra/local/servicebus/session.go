@@ -1,0 +1,302 @@
+package servicebus
+
+import (
+	"time"
+
+	"github.com/Azure/go-amqp"
+)
+
+const (
+	// incomingWindow is how many transfer frames a peer may send ahead of the
+	// next flow; outgoingWindow limits nothing.
+	incomingWindow = 5000
+	outgoingWindow = 1<<31 - 1
+)
+
+// session is one session (amqp-core-transport-v1.0 section 2.5). Both ends use
+// the same channel number and the same handles, since only clients begin
+// sessions and attach links.
+type session struct {
+	conn    *conn
+	channel uint16
+	ended   bool // the broker has sent end and waits for the peer's
+
+	nextIncomingID uint32
+	unannounced    uint32 // transfers taken since the peer last heard of the window
+	nextOutgoingID uint32
+	remoteWindow   uint32 // transfer frames that the peer still takes
+	nextDeliveryID uint32
+
+	links     map[uint32]*link
+	unsettled map[uint32]delivery // by delivery id
+	outbox    []outgoing          // frames that wait for the peer's window
+}
+
+// delivery is a message that the peer has and hasn't settled.
+type delivery struct {
+	link  *link
+	token amqp.UUID
+}
+
+// outgoing is one transfer frame.
+type outgoing struct {
+	transfer transfer
+	payload  []byte
+}
+
+func newSession(c *conn, channel uint16, p *begin) *session {
+	return &session{
+		conn:           c,
+		channel:        channel,
+		nextIncomingID: p.nextOutgoingID,
+		remoteWindow:   p.incomingWindow,
+		links:          map[uint32]*link{},
+		unsettled:      map[uint32]delivery{},
+	}
+}
+
+// handle takes one frame; an error ends the session.
+func (s *session) handle(now time.Time, p performative, payload []byte) error {
+	switch p := p.(type) {
+	case *attach:
+		return s.attach(p)
+	case *flow:
+		return s.flow(p)
+	case *disposition:
+		s.disposition(now, p)
+		return nil
+	case *transfer:
+		return s.transfer(now, p, payload)
+	case *detach:
+		return s.detach(p)
+	}
+	return refusal(condNotImplemented, "%T", p)
+}
+
+// end ends the session with an error.
+func (s *session) end(err *amqpError) {
+	s.conn.broker.log.Warn("AMQP session ended", "error", err)
+	s.release()
+	s.ended = true
+	s.conn.send(s.channel, &end{err: err}, nil)
+}
+
+// release frees the session's links. Locks stay until they expire.
+func (s *session) release() {
+	for _, l := range s.links {
+		l.release()
+	}
+	clear(s.links)
+	clear(s.unsettled)
+	s.outbox = nil
+}
+
+// link returns the link of a handle, or nil for one that the broker detached
+// and whose peer hasn't answered yet.
+func (s *session) link(handle uint32) (*link, error) {
+	l := s.links[handle]
+	switch {
+	case l == nil:
+		return nil, refusal(condUnattachedHandle, "handle %d has no link", handle)
+	case l.detached:
+		return nil, nil
+	}
+	return l, nil
+}
+
+func (s *session) attach(p *attach) error {
+	switch {
+	case p.handle > handleMax:
+		return refusal(condNotAllowed, "handle %d is above the limit of %d", p.handle, handleMax)
+	case s.links[p.handle] != nil:
+		return refusal(condHandleInUse, "handle %d has a link already", p.handle)
+	case !p.receiver && p.initialDeliveryCount == nil:
+		return refusal(condInvalidField, "a sender's attach needs an initial delivery count")
+	}
+	l := newLink(s, p)
+	s.links[p.handle] = l
+	if err := l.open(p); err != nil {
+		l.refuse(p, err)
+	}
+	return nil
+}
+
+func (s *session) flow(p *flow) error {
+	var peerExpects uint32 // the initial outgoing id, until the peer has seen begin
+	if p.nextIncomingID != nil {
+		peerExpects = *p.nextIncomingID
+	}
+	window := int32(peerExpects + p.incomingWindow - s.nextOutgoingID)
+	s.remoteWindow = uint32(max(0, window))
+	s.flush()
+	if p.handle == nil {
+		if p.echo {
+			s.sendFlow(&flow{})
+		}
+		return nil
+	}
+	l, err := s.link(*p.handle)
+	if l != nil {
+		l.flow(p)
+	}
+	return err
+}
+
+// sendFlow sends p with the state of the session.
+func (s *session) sendFlow(p *flow) {
+	p.nextIncomingID = &s.nextIncomingID
+	p.incomingWindow = incomingWindow
+	p.nextOutgoingID = s.nextOutgoingID
+	p.outgoingWindow = outgoingWindow
+	s.unannounced = 0
+	s.conn.send(s.channel, p, nil)
+}
+
+func (s *session) transfer(now time.Time, p *transfer, payload []byte) error {
+	s.nextIncomingID++
+	s.unannounced++
+	if s.unannounced > incomingWindow/2 {
+		s.sendFlow(&flow{})
+	}
+	l, err := s.link(p.handle)
+	if l == nil {
+		return err
+	}
+	if l.receiver {
+		return refusal(condNotAllowed, "transfer on handle %d, whose link receives", p.handle)
+	}
+	if err := l.take(now, p, payload); err != nil {
+		l.detach(asAMQP(err, condInternal))
+	}
+	return nil
+}
+
+// post sends a message in as many frames as it needs, as far as the peer's
+// window allows, and returns its delivery id.
+func (s *session) post(t transfer, message []byte) uint32 {
+	id := s.nextDeliveryID
+	s.nextDeliveryID++
+	var format uint32
+	t.deliveryID, t.messageFormat = &id, &format
+	header := len(appendFrame(nil, frameTypeAMQP, s.channel, &t, nil))
+	for first := true; first || len(message) > 0; first = false {
+		n := min(len(message), s.conn.maxFrame-header)
+		part := t
+		if !first {
+			part.deliveryID, part.deliveryTag, part.messageFormat = nil, nil, nil
+		}
+		part.more = n < len(message)
+		s.outbox = append(s.outbox, outgoing{part, message[:n]})
+		message = message[n:]
+	}
+	s.flush()
+	return id
+}
+
+// flush sends what the peer's window allows.
+func (s *session) flush() {
+	for len(s.outbox) > 0 && s.remoteWindow > 0 {
+		s.conn.send(s.channel, &s.outbox[0].transfer, s.outbox[0].payload)
+		s.outbox = s.outbox[1:]
+		s.nextOutgoingID++
+		s.remoteWindow--
+	}
+}
+
+// disposition settles deliveries as the peer asks, and answers with what became
+// of each unless the peer has settled it already.
+func (s *session) disposition(now time.Time, p *disposition) {
+	if !p.receiver || (p.state == nil && !p.settled) {
+		return // the peer's answer to a settlement of ours, or no news
+	}
+	for _, id := range s.deliveriesIn(p.first, p.last) {
+		d, known := s.unsettled[id]
+		if !known {
+			s.answer(id, p.settled, &deliveryState{code: codeRejected, err: errLockLost})
+			continue
+		}
+		if p.state != nil && p.state.code == codeReceived {
+			continue
+		}
+		delete(s.unsettled, id)
+		s.answer(id, p.settled, d.settle(now, p.state))
+	}
+}
+
+// deliveriesIn returns the unsettled deliveries of a range, or the range's only
+// one whether it is unsettled or not. Ids wrap around.
+func (s *session) deliveriesIn(first, last uint32) []uint32 {
+	if first == last {
+		return []uint32{first}
+	}
+	var ids []uint32
+	for id := range s.unsettled {
+		if id-first <= last-first {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+func (s *session) answer(id uint32, settled bool, state *deliveryState) {
+	if !settled {
+		s.conn.send(s.channel, &disposition{first: id, last: id, settled: true, state: state}, nil)
+	}
+}
+
+// settle does what the peer decided and returns the state to answer with. No
+// decision, as when a peer only forgets a delivery, releases it.
+func (d delivery) settle(now time.Time, state *deliveryState) *deliveryState {
+	if state == nil {
+		state = &deliveryState{code: codeReleased}
+	}
+	decision, err := settlementOf(state)
+	if err == nil {
+		err = d.link.entity.queue.settle(now, d.token, decision)
+	}
+	if err != nil {
+		return &deliveryState{code: codeRejected, err: asAMQP(err, condInternal)}
+	}
+	if state.code == codeRejected {
+		return &deliveryState{code: codeRejected} // an error would tell the peer that it failed
+	}
+	return state
+}
+
+// settlementOf reads a delivery state as Service Bus does
+// (azservicebus messageSettler.go).
+func settlementOf(state *deliveryState) (settlement, error) {
+	switch state.code {
+	case codeAccepted:
+		return settlement{kind: settleComplete}, nil
+	case codeReleased:
+		return settlement{kind: settleRelease}, nil
+	case codeModified:
+		if state.undeliverableHere {
+			return settlement{}, errDeferred
+		}
+		return settlement{kind: settleAbandon, properties: textKeys(state.annotations)}, nil
+	case codeRejected:
+		s := settlement{kind: settleDeadLetter}
+		if state.err != nil {
+			s.properties = textKeys(state.err.info)
+		}
+		return s, nil
+	}
+	return settlement{}, refusal(condNotImplemented, "delivery state %#02x", state.code)
+}
+
+var errDeferred = refusal(condNotAllowed, "messages cannot be deferred in this broker")
+
+func (s *session) detach(p *detach) error {
+	l := s.links[p.handle]
+	if l == nil {
+		return refusal(condUnattachedHandle, "handle %d has no link", p.handle)
+	}
+	delete(s.links, p.handle)
+	if !l.detached {
+		l.release()
+		s.conn.send(s.channel, &detach{handle: p.handle, closed: true}, nil)
+	}
+	return nil
+}
