@@ -127,6 +127,9 @@ func (in *instance) handler(ctx context.Context) (*process, error) {
 		in.mu.Lock()
 		ready, dead, changed := in.ready, in.dead, in.changed
 		in.mu.Unlock()
+		if ready != nil && ready.ended() {
+			ready = nil
+		}
 		if dead != nil || ready != nil {
 			return ready, dead
 		}
@@ -142,12 +145,8 @@ func (in *instance) handler(ctx context.Context) (*process, error) {
 func (in *instance) process() (*process, error) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if in.current != nil {
-		select {
-		case <-in.current.done:
-		default:
-			return in.current, nil
-		}
+	if in.current != nil && !in.current.ended() {
+		return in.current, nil
 	}
 	return nil, fmt.Errorf("instance %d has no handler process", in.index)
 }

@@ -131,12 +131,19 @@ func (p *process) answers(ctx context.Context, client *http.Client) bool {
 	return true
 }
 
-// signal reaches the whole process group. That the group is gone is no error.
-func (p *process) signal(s syscall.Signal) error {
+func (p *process) ended() bool {
 	select {
 	case <-p.done:
-		return nil
+		return true
 	default:
+		return false
+	}
+}
+
+// signal reaches the whole process group. That the group is gone is no error.
+func (p *process) signal(s syscall.Signal) error {
+	if p.ended() {
+		return nil
 	}
 	if err := syscall.Kill(-p.command.Process.Pid, s); err != nil && !errors.Is(err, syscall.ESRCH) {
 		return fmt.Errorf("signal the handler: %w", err)
