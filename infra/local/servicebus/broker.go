@@ -41,6 +41,8 @@ type Options struct {
 	// Now is the clock of locks, schedules, expiry and duplicate detection;
 	// default time.Now. The broker looks at any other clock every 10 ms.
 	Now func() time.Time
+
+	idle time.Duration // time-out offered to peers; default defaultIdle
 }
 
 // Counts says how many messages a queue holds.
@@ -75,6 +77,7 @@ type Broker struct {
 	log      *slog.Logger
 	now      func() time.Time
 	poll     time.Duration // 0 with the system's clock
+	idle     time.Duration // offered to peers
 
 	wake chan struct{} // the next event comes earlier than planned
 	done chan struct{} // closed by Close
@@ -94,6 +97,7 @@ func Start(ctx context.Context, o Options) (*Broker, error) {
 	b := &Broker{
 		log:      o.Logger,
 		now:      o.Now,
+		idle:     cmp.Or(o.idle, defaultIdle),
 		wake:     make(chan struct{}, 1),
 		done:     make(chan struct{}),
 		entities: map[string]*entity{},
@@ -123,7 +127,9 @@ func Start(ctx context.Context, o Options) (*Broker, error) {
 	b.wg.Go(func() {
 		select {
 		case <-ctx.Done():
-			b.shut()
+			if err := b.shut(); err != nil {
+				b.log.Warn("close AMQP listener", "error", err)
+			}
 		case <-b.done:
 		}
 	})
@@ -250,87 +256,4 @@ func (b *Broker) register(nc net.Conn) *conn {
 	c := newConn(b, nc)
 	b.conns[c] = struct{}{}
 	return c
-}
-
-// update runs f under the lock and then does what has become possible or due.
-func (b *Broker) update(f func(now time.Time)) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	now := b.now()
-	f(now)
-	if due := b.pump(now); !due.IsZero() && (b.planned.IsZero() || due.Before(b.planned)) {
-		b.planned = due
-		signal(b.wake)
-	}
-}
-
-// pump delivers to every receiver that has credit and returns when the next
-// message changes by itself.
-func (b *Broker) pump(now time.Time) (due time.Time) {
-	for _, e := range b.order {
-		for e.queue.available(now) {
-			l := e.turn()
-			if l == nil {
-				break
-			}
-			l.deliver(e.queue.receive(now, l.settlesInAdvance()))
-		}
-		for _, l := range e.receivers {
-			l.finishDrain()
-		}
-		if at := e.queue.next(); !at.IsZero() && (due.IsZero() || at.Before(due)) {
-			due = at
-		}
-	}
-	return due
-}
-
-// turn returns the next receiver that can take a message, and puts it last.
-func (e *entity) turn() *link {
-	for i, l := range e.receivers {
-		if l.canSend() {
-			copy(e.receivers[i:], e.receivers[i+1:])
-			e.receivers[len(e.receivers)-1] = l
-			return l
-		}
-	}
-	return nil
-}
-
-// keepTime does what is due when nothing else happens.
-func (b *Broker) keepTime() {
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for {
-		select {
-		case <-b.done:
-			return
-		case <-b.wake:
-		case <-timer.C:
-		}
-		if wait, ok := b.plan(); ok {
-			timer.Reset(wait)
-		}
-	}
-}
-
-// plan does what is due and returns how long to wait for the next event; false
-// if there is none.
-func (b *Broker) plan() (time.Duration, bool) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	now := b.now()
-	b.planned = b.pump(now)
-	if b.poll > 0 {
-		return b.poll, true
-	}
-	return b.planned.Sub(now), !b.planned.IsZero()
-}
-
-// signal wakes who waits on c, or who comes to wait next.
-func signal(c chan struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
-	}
 }

@@ -3,12 +3,8 @@ package servicebus
 import (
 	"bufio"
 	"errors"
-	"fmt"
-	"io"
 	"net"
 	"time"
-
-	"github.com/google/uuid"
 )
 
 const (
@@ -25,7 +21,9 @@ const (
 	// read: beyond it nothing is delivered and no more of its frames are read.
 	maxUnsentBytes = 4 << 20
 
-	idleTimeout  = time.Minute // offered; a peer is given up after twice that
+	// defaultIdle is the idle time-out that is offered; a peer is given up
+	// after twice that.
+	defaultIdle  = time.Minute
 	openTimeout  = 30 * time.Second
 	writeTimeout = 30 * time.Second
 	minKeepAlive = 50 * time.Millisecond
@@ -41,6 +39,7 @@ type conn struct {
 	net    net.Conn
 	in     *bufio.Reader // the reader's
 
+	idle      time.Duration // offered: how often the peer must say something
 	maxFrame  int           // the largest frame that the peer takes; fixed after open
 	keepAlive time.Duration // how often the peer must hear something; 0 never; fixed after open
 	wake      chan struct{} // there is something to write
@@ -61,6 +60,7 @@ func newConn(b *Broker, nc net.Conn) *conn {
 		net:      nc,
 		in:       bufio.NewReaderSize(nc, 32<<10),
 		maxFrame: minMaxFrameSize,
+		idle:     b.idle,
 		wake:     make(chan struct{}, 1),
 		room:     make(chan struct{}, 1),
 		done:     make(chan struct{}),
@@ -112,93 +112,11 @@ func (c *conn) run() error {
 	return err
 }
 
-// handshake negotiates SASL ANONYMOUS and exchanges opens
-// (amqp-core-security-v1.0 section 5.3, amqp-core-transport-v1.0 section 2.4.1).
-func (c *conn) handshake() error {
-	if err := c.net.SetDeadline(time.Now().Add(openTimeout)); err != nil {
-		return err
-	}
-	buf := make([]byte, maxFrameSize)
-	if err := c.exchangeHeader(3); err != nil {
-		return err
-	}
-	if err := c.writeNow(frameTypeSASL, &saslMechanisms{"ANONYMOUS"}); err != nil {
-		return err
-	}
-	init, err := receive[*saslInit](c, buf, frameTypeSASL)
-	if err != nil {
-		return err
-	}
-	if init.mechanism != "ANONYMOUS" {
-		return errors.Join(c.writeNow(frameTypeSASL, &saslOutcome{code: 1}),
-			refusal(condUnauthorized, "SASL mechanism %q is not offered", init.mechanism))
-	}
-	if err := c.writeNow(frameTypeSASL, &saslOutcome{}); err != nil {
-		return err
-	}
-	if err := c.exchangeHeader(0); err != nil {
-		return err
-	}
-	peer, err := receive[*open](c, buf, frameTypeAMQP)
-	if err != nil {
-		return err
-	}
-	c.maxFrame = int(min(max(peer.maxFrameSize, minMaxFrameSize), maxFrameSize))
-	if peer.idleTimeout > 0 {
-		c.keepAlive = max(time.Duration(peer.idleTimeout)*time.Millisecond/2, minKeepAlive)
-	}
-	return c.writeNow(frameTypeAMQP, &open{
-		containerID:  uuid.NewString(),
-		maxFrameSize: maxFrameSize,
-		channelMax:   channelMax,
-		idleTimeout:  uint32(idleTimeout.Milliseconds()),
-	})
-}
-
-// exchangeHeader reads the header of a protocol layer and answers it. A peer
-// that wants another protocol is told which one and dropped.
-func (c *conn) exchangeHeader(protocol byte) error {
-	var got protocolHeader
-	if _, err := io.ReadFull(c.in, got[:]); err != nil {
-		return err
-	}
-	want := headerOf(protocol)
-	if _, err := c.net.Write(want[:]); err != nil {
-		return err
-	}
-	if got != want {
-		return framingError("protocol header %x, expected %x", got, want)
-	}
-	return nil
-}
-
-func (c *conn) writeNow(kind byte, p performative) error {
-	_, err := c.net.Write(appendFrame(nil, kind, 0, p, nil))
-	return err
-}
-
-// receive reads a frame of the handshake, which must be a T.
-func receive[T performative](c *conn, buf []byte, kind byte) (T, error) {
-	var zero T
-	f, err := readFrame(c.in, buf)
-	if err != nil {
-		return zero, err
-	}
-	p, _, err := parsePerformative(f.body)
-	if err != nil {
-		return zero, refusal(condDecode, "%v", err)
-	}
-	if got, ok := p.(T); ok && f.kind == kind {
-		return got, nil
-	}
-	return zero, framingError("%T in a frame of type %d, expected %T", p, f.kind, zero)
-}
-
 // read takes frames until the connection fails or is closed.
 func (c *conn) read() error {
 	buf := make([]byte, maxFrameSize)
 	for {
-		if err := c.net.SetReadDeadline(time.Now().Add(2 * idleTimeout)); err != nil {
+		if err := c.net.SetReadDeadline(time.Now().Add(2 * c.idle)); err != nil {
 			return err
 		}
 		f, err := readFrame(c.in, buf)
@@ -312,83 +230,3 @@ func (c *conn) send(channel uint16, p performative, payload []byte) {
 
 // congested says that the peer doesn't read what it is sent.
 func (c *conn) congested() bool { return len(c.unsent) > maxUnsentBytes }
-
-// awaitRoom holds the reader back while the peer doesn't read.
-func (c *conn) awaitRoom() {
-	for {
-		c.broker.mu.Lock()
-		full := c.congested() && !c.closed
-		c.broker.mu.Unlock()
-		if !full {
-			return
-		}
-		<-c.room
-	}
-}
-
-// write writes what is queued, and keep-alives, until the reader has ended and
-// the last of it is written. It closes the connection when it can't.
-func (c *conn) write() {
-	defer c.net.Close()
-	defer signal(c.room)
-	var tick <-chan time.Time
-	if c.keepAlive > 0 {
-		ticker := time.NewTicker(c.keepAlive)
-		defer ticker.Stop()
-		tick = ticker.C
-	}
-	var spare []byte
-	for ended := false; !ended; {
-		var idle []byte
-		select {
-		case <-c.wake:
-		case <-tick:
-			idle = emptyFrame
-		case <-c.done:
-			ended = true
-		}
-		full, pending := c.swap(spare)
-		spare = pending
-		if len(pending) == 0 {
-			pending = idle
-		}
-		if err := c.writeAll(pending); err != nil {
-			c.fail()
-			return
-		}
-		if full {
-			c.broker.update(func(time.Time) {})
-		}
-	}
-}
-
-// swap takes what is to be written, leaving an empty buffer in its place, and
-// says whether the connection was congested.
-func (c *conn) swap(spare []byte) (full bool, pending []byte) {
-	c.broker.mu.Lock()
-	defer c.broker.mu.Unlock()
-	full, pending = c.congested(), c.unsent
-	c.unsent = spare[:0]
-	signal(c.room)
-	return full, pending
-}
-
-func (c *conn) writeAll(b []byte) error {
-	if len(b) == 0 {
-		return nil
-	}
-	if err := c.net.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
-		return err
-	}
-	if _, err := c.net.Write(b); err != nil {
-		return fmt.Errorf("write to AMQP peer: %w", err)
-	}
-	return nil
-}
-
-// fail marks the connection as lost.
-func (c *conn) fail() {
-	c.broker.mu.Lock()
-	defer c.broker.mu.Unlock()
-	c.closed = true
-}

@@ -229,12 +229,12 @@ func FuzzMessage(f *testing.F) {
 	}
 	f.Add(uint32(0), []byte("\x00\x53\x72\xc1\x04\x02\xa0\x00\x40")) // annotations keyed by binary
 	f.Fuzz(func(t *testing.T, format uint32, raw []byte) {
-		contents, _, err := parseTransfer(format, raw)
+		parcels, err := parseTransfer(format, raw)
 		if err != nil {
 			return
 		}
-		for _, content := range contents {
-			m := &message{content: content, enqueued: start, state: stateLocked, due: start}
+		for _, p := range parcels {
+			m := &message{parcel: p, enqueued: start, state: stateLocked, due: start}
 			encoded, err := m.encode()
 			if err != nil {
 				t.Fatalf("accepted a message that cannot be sent on: %v", err)

@@ -154,26 +154,22 @@ func scheduleMessages(q *queue, now time.Time, body map[string]any) (map[string]
 	if !ok || len(entries) == 0 {
 		return nil, fmt.Errorf("messages is a %T", body["messages"])
 	}
-	messages, sizes := make([]*amqp.Message, len(entries)), make([]int, len(entries))
+	parcels := make([]parcel, 0, len(entries))
 	for i, entry := range entries {
 		fields, _ := entry.(map[string]any)
 		raw, _ := fields["message"].([]byte)
 		if len(raw) > q.config.MaxMessageSize {
 			return nil, refusal(condMessageSize, "message of %d bytes exceeds the limit of %d", len(raw), q.config.MaxMessageSize)
 		}
-		parsed, _, err := parseTransfer(0, raw)
+		p, err := parseParcel(raw)
 		if err != nil {
 			return nil, fmt.Errorf("message %d: %w", i, err)
 		}
-		messages[i], sizes[i] = parsed[0], len(raw)
+		parcels = append(parcels, p)
 	}
-	sequences := make([]int64, 0, len(messages))
-	for i, m := range messages {
-		n, err := q.send(now, m, sizes[i])
-		if err != nil {
-			return nil, err
-		}
-		sequences = append(sequences, n)
+	sequences, err := q.send(now, parcels...)
+	if err != nil {
+		return nil, err
 	}
 	return map[string]any{"sequence-numbers": sequences}, nil
 }

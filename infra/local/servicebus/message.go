@@ -1,7 +1,6 @@
 package servicebus
 
 import (
-	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -11,9 +10,33 @@ import (
 	"github.com/Azure/go-amqp"
 )
 
-// batchFormat marks a transfer whose data sections are whole messages
-// (azservicebus message_batch.go, batchMessageFormat).
-const batchFormat = 0x80013700
+// messageState says where in its queue a message is.
+type messageState uint8
+
+const (
+	stateGone messageState = iota
+	stateReady
+	stateLocked
+	stateScheduled
+)
+
+// parcel is a message as a client sent it, and its encoded size.
+type parcel struct {
+	content *amqp.Message
+	size    int
+}
+
+// message is one message in one queue.
+type message struct {
+	parcel
+	sequence int64
+	enqueued time.Time
+	expires  time.Time // zero: never
+	failures uint32    // deliveries that were abandoned or whose lock expired
+	state    messageState
+	due      time.Time // when state ends by itself; zero: never
+	token    amqp.UUID // while locked
+}
 
 // Message annotations of Service Bus. azservicebus asserts their types and
 // panics on any other (message.go, newReceivedMessage).
@@ -27,88 +50,6 @@ const (
 	annotationDeadLetterSource = "x-opt-deadletter-source"
 	annotationEnqueuedSequence = "x-opt-enqueue-sequence-number"
 )
-
-// parseTransfer decodes the message, or the messages of a batch, that one
-// delivery carried. sizes are their encoded sizes.
-func parseTransfer(format uint32, raw []byte) (messages []*amqp.Message, sizes []int, err error) {
-	m, err := parseMessage(raw)
-	if err != nil {
-		return nil, nil, err
-	}
-	switch format {
-	case 0:
-		return []*amqp.Message{m}, []int{len(raw)}, checkMessage(m)
-	case batchFormat:
-	default:
-		return nil, nil, fmt.Errorf("unknown message format %#x", format)
-	}
-	for i, data := range m.Data {
-		one, err := parseMessage(data)
-		if err == nil {
-			err = checkMessage(one)
-		}
-		if err != nil {
-			return nil, nil, fmt.Errorf("message %d of the batch: %w", i, err)
-		}
-		messages, sizes = append(messages, one), append(sizes, len(data))
-	}
-	return messages, sizes, nil
-}
-
-// parseMessage decodes one message. Its values are walked first, because
-// go-amqp limits no nesting and panics on a map key that can't be hashed.
-func parseMessage(raw []byte) (*amqp.Message, error) {
-	if len(raw) == 0 {
-		return nil, errors.New("message is empty")
-	}
-	for r := (&reader{raw}); len(r.b) > 0; {
-		section, err := r.value(0)
-		if err != nil {
-			return nil, err
-		}
-		if _, ok := section.(described); !ok {
-			return nil, fmt.Errorf("message section is a %T", section)
-		}
-	}
-	m := new(amqp.Message)
-	if err := m.UnmarshalBinary(raw); err != nil {
-		return nil, fmt.Errorf("decode message: %w", err)
-	}
-	return m, nil
-}
-
-// checkMessage refuses annotations and properties of a wrong type, which would
-// make receivers panic, and whatever could not be sent on; it drops what only
-// the broker sets.
-func checkMessage(m *amqp.Message) error {
-	if at, ok := m.Annotations[annotationScheduled]; ok {
-		if _, ok := at.(time.Time); !ok {
-			return fmt.Errorf("annotation %s is a %T", annotationScheduled, at)
-		}
-	}
-	if key, ok := m.Annotations[annotationPartitionKey]; ok && key != nil {
-		if _, ok := key.(string); !ok {
-			return fmt.Errorf("annotation %s is a %T", annotationPartitionKey, key)
-		}
-	}
-	for _, name := range []string{deadLetterReason, deadLetterDescription} {
-		if v, ok := m.ApplicationProperties[name]; ok {
-			if _, ok := v.(string); !ok {
-				return fmt.Errorf("application property %s is a %T", name, v)
-			}
-		}
-	}
-	for _, name := range []string{
-		annotationSequence, annotationEnqueuedTime, annotationLockedUntil,
-		annotationState, annotationDeadLetterSource, annotationEnqueuedSequence,
-	} {
-		delete(m.Annotations, name)
-	}
-	if _, err := m.MarshalBinary(); err != nil {
-		return fmt.Errorf("encode message: %w", err)
-	}
-	return nil
-}
 
 // scheduledTime is when a message wants to be enqueued; zero: at once.
 func scheduledTime(content *amqp.Message) time.Time {

@@ -41,90 +41,6 @@ const (
 // performative is what a frame says.
 type performative interface{ composite() described }
 
-// compose builds a described list without its trailing nulls.
-func compose(code uint64, fields ...any) described {
-	for len(fields) > 0 && fields[len(fields)-1] == nil {
-		fields = fields[:len(fields)-1]
-	}
-	return described{code, fields}
-}
-
-// optional turns a pointer into its value or null.
-func optional[T any](p *T) any {
-	if p == nil {
-		return nil
-	}
-	return *p
-}
-
-// nonZero turns a zero value into null.
-func nonZero[T comparable](v T) any {
-	var zero T
-	if v == zero {
-		return nil
-	}
-	return v
-}
-
-// fields reads a described list; err is the first field of a wrong type.
-type fields struct {
-	code uint64
-	list []any
-	err  error
-}
-
-func fieldsOf(v any) (*fields, error) {
-	d, ok := v.(described)
-	if !ok {
-		return nil, fmt.Errorf("%T is not a described list", v)
-	}
-	code, ok := d.descriptor.(uint64)
-	if !ok {
-		return nil, fmt.Errorf("descriptor is a %T", d.descriptor)
-	}
-	list, ok := d.value.([]any)
-	if !ok {
-		return nil, fmt.Errorf("described value %#02x is a %T", code, d.value)
-	}
-	return &fields{code: code, list: list}, nil
-}
-
-// pointer is field i, or nil when it is null or missing.
-func pointer[T any](f *fields, i int) *T {
-	if i >= len(f.list) || f.list[i] == nil {
-		return nil
-	}
-	v, ok := f.list[i].(T)
-	if !ok {
-		if f.err == nil {
-			f.err = fmt.Errorf("field %d of %#02x is a %T", i, f.code, f.list[i])
-		}
-		return nil
-	}
-	return &v
-}
-
-// field is field i, or def when it is null or missing.
-func field[T any](f *fields, i int, def T) T {
-	if p := pointer[T](f, i); p != nil {
-		return *p
-	}
-	return def
-}
-
-// required is field i, which must not be null.
-func required[T any](f *fields, i int) T {
-	p := pointer[T](f, i)
-	if p == nil {
-		if f.err == nil {
-			f.err = fmt.Errorf("field %d of %#02x is missing", i, f.code)
-		}
-		var zero T
-		return zero
-	}
-	return *p
-}
-
 // parsePerformative decodes a frame's body and returns what follows it, the
 // payload of a transfer.
 func parsePerformative(body []byte) (performative, []byte, error) {
@@ -210,46 +126,6 @@ func decodeBegin(f *fields) *begin {
 
 func (p *begin) composite() described {
 	return compose(codeBegin, optional(p.remoteChannel), p.nextOutgoingID, p.incomingWindow, p.outgoingWindow, p.handleMax)
-}
-
-// terminus is a source or a target.
-type terminus struct {
-	code    uint64
-	address string
-	filter  map[any]any // of a source
-}
-
-func (t *terminus) value() any {
-	if t == nil {
-		return nil
-	}
-	return compose(t.code, nonZero(t.address))
-}
-
-// decodeTerminus reads field i as a source or target; a terminus of another
-// kind, such as a transaction coordinator, keeps only its code.
-func decodeTerminus(f *fields, i int) *terminus {
-	d := pointer[described](f, i)
-	if d == nil {
-		return nil
-	}
-	tf, err := fieldsOf(*d)
-	if err != nil {
-		f.err = err
-		return nil
-	}
-	t := &terminus{code: tf.code}
-	switch t.code {
-	case codeSource:
-		t.filter = field[map[any]any](tf, 7, nil)
-		fallthrough
-	case codeTarget:
-		t.address = field(tf, 0, "")
-	}
-	if tf.err != nil && f.err == nil {
-		f.err = tf.err
-	}
-	return t
 }
 
 type attach struct {
@@ -370,44 +246,6 @@ func (d *disposition) composite() described {
 		state = d.state.value()
 	}
 	return compose(codeDisposition, d.receiver, d.first, d.last, d.settled, state)
-}
-
-// deliveryState is what became, or shall become, of a delivery.
-type deliveryState struct {
-	code              uint64
-	err               *amqpError  // of rejected
-	undeliverableHere bool        // of modified
-	annotations       map[any]any // of modified
-}
-
-func decodeState(f *fields, v described) *deliveryState {
-	sf, err := fieldsOf(v)
-	if err != nil {
-		f.err = err
-		return nil
-	}
-	s := &deliveryState{code: sf.code}
-	switch s.code {
-	case codeRejected:
-		s.err = decodeError(sf, 0)
-	case codeModified:
-		s.undeliverableHere = field(sf, 1, false)
-		s.annotations = field[map[any]any](sf, 2, nil)
-	}
-	if sf.err != nil && f.err == nil {
-		f.err = sf.err
-	}
-	return s
-}
-
-func (s *deliveryState) value() described {
-	switch {
-	case s.code == codeRejected && s.err != nil:
-		return compose(codeRejected, s.err.composite())
-	case s.code == codeModified:
-		return compose(codeModified, false, nonZero(s.undeliverableHere))
-	}
-	return compose(s.code)
 }
 
 type detach struct {

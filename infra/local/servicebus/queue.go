@@ -24,38 +24,6 @@ const maxQueueBytes = 256 << 20
 var errLockLost = refusal(condMessageLockLost,
 	"The lock supplied is invalid. Either the lock expired, or the message has already been removed from the queue.")
 
-// messageState says where in its queue a message is.
-type messageState uint8
-
-const (
-	stateGone messageState = iota
-	stateReady
-	stateLocked
-	stateScheduled
-)
-
-// message is one message in one queue.
-type message struct {
-	content  *amqp.Message
-	size     int
-	sequence int64
-	enqueued time.Time
-	expires  time.Time // zero: never
-	failures uint32    // deliveries that were abandoned or whose lock expired
-	state    messageState
-	due      time.Time // when state ends by itself; zero: never
-	token    amqp.UUID // while locked
-}
-
-// event is a point in time at which a message may change by itself. It is
-// stale when the message's due time has moved.
-type event struct {
-	at time.Time
-	m  *message
-}
-
-func (e event) stale() bool { return e.m.state == stateGone || !e.m.due.Equal(e.at) }
-
 // queue is a queue in memory, or a dead-letter queue. It has no clock and no
 // lock of its own: every method is told the time and first does what is due.
 type queue struct {
@@ -91,27 +59,38 @@ func emptyQueue(config Queue) *queue {
 	}
 }
 
-// send adds a message and returns its sequence number. A message whose
-// scheduled time lies ahead waits for it; a duplicate is dropped in silence and
-// gets a sequence number that stands for nothing.
-func (q *queue) send(now time.Time, content *amqp.Message, size int) (int64, error) {
+// send adds messages, all or none, and returns their sequence numbers. A message
+// whose scheduled time lies ahead waits for it; a duplicate is dropped in
+// silence and gets a sequence number that stands for nothing.
+func (q *queue) send(now time.Time, parcels ...parcel) ([]int64, error) {
 	q.advance(now)
-	if q.bytes+size > maxQueueBytes {
-		return 0, refusal(condResourceLimit, "the queue is full: it holds %d bytes", q.bytes)
+	bytes := q.bytes
+	for _, p := range parcels {
+		bytes += p.size
 	}
-	q.sequence++
-	if q.history.isDuplicate(now, content) {
-		return q.sequence, nil
+	if bytes > maxQueueBytes {
+		return nil, refusal(condResourceLimit, "the queue is full: it holds %d bytes", q.bytes)
 	}
-	m := &message{content: content, size: size, sequence: q.sequence, enqueued: now}
+	sequences := make([]int64, 0, len(parcels))
+	for _, p := range parcels {
+		q.sequence++
+		sequences = append(sequences, q.sequence)
+		if !q.history.isDuplicate(now, p.content) {
+			q.add(now, p)
+		}
+	}
+	return sequences, nil
+}
+
+func (q *queue) add(now time.Time, p parcel) {
+	m := &message{parcel: p, sequence: q.sequence, enqueued: now}
 	q.messages[m.sequence] = m
-	q.bytes += size
-	if at := scheduledTime(content); at.After(now) {
+	q.bytes += m.size
+	if at := scheduledTime(m.content); at.After(now) {
 		q.set(m, stateScheduled, at)
-	} else {
-		q.enqueue(now, m)
+		return
 	}
-	return m.sequence, nil
+	q.enqueue(now, m)
 }
 
 // cancel removes scheduled messages; either all of them or, with an error, none.
@@ -174,21 +153,6 @@ func (q *queue) renew(now time.Time, token amqp.UUID) (time.Time, error) {
 	return m.due, nil
 }
 
-// settlement is what a receiver decided about a message.
-type settlement struct {
-	kind       settlementKind
-	properties map[string]any // to set on the message
-}
-
-type settlementKind uint8
-
-const (
-	settleComplete settlementKind = iota
-	settleAbandon                 // counts as a failed delivery
-	settleRelease                 // does not count
-	settleDeadLetter
-)
-
 // settle ends the lock that token holds.
 func (q *queue) settle(now time.Time, token amqp.UUID, s settlement) error {
 	q.advance(now)
@@ -225,17 +189,6 @@ func (q *queue) peek(now time.Time, from int64, n int) []*message {
 	}
 	slices.SortFunc(found, func(a, b *message) int { return cmp.Compare(a.sequence, b.sequence) })
 	return found[:max(0, min(n, len(found)))]
-}
-
-// next returns when the queue changes by itself for the next time; zero: never.
-func (q *queue) next() time.Time {
-	for q.timeline.Len() > 0 {
-		if head := q.timeline.items[0]; !head.stale() {
-			return head.at
-		}
-		q.timeline.removeFirst()
-	}
-	return time.Time{}
 }
 
 // advance does everything that is due: scheduled messages are enqueued, locks
@@ -336,53 +289,4 @@ func (q *queue) remove(m *message) {
 	delete(q.messages, m.sequence)
 	q.bytes -= m.size
 	q.set(m, stateGone, time.Time{})
-}
-
-// set moves a message into a state that ends by itself at due.
-func (q *queue) set(m *message, state messageState, due time.Time) {
-	if m.state != stateGone {
-		q.count[m.state]--
-	}
-	if state != stateGone {
-		q.count[state]++
-	}
-	m.state, m.due = state, due
-	if due.IsZero() {
-		return
-	}
-	q.timeline.add(event{due, m})
-	if q.timeline.Len() > 64+2*len(q.messages) {
-		q.timeline.keep(func(e event) bool { return !e.stale() })
-	}
-}
-
-// history remembers message ids for as long as duplicates are looked for. It
-// outlives the messages: completing or cancelling one doesn't free its id
-// (https://learn.microsoft.com/azure/service-bus-messaging/duplicate-detection).
-type history struct {
-	window time.Duration // 0: off
-	until  map[string]time.Time
-	order  []string // the keys of until, oldest first
-}
-
-// isDuplicate says whether the message's id was seen within the window, and
-// remembers it.
-func (h *history) isDuplicate(now time.Time, content *amqp.Message) bool {
-	if h.window == 0 || content.Properties == nil || content.Properties.MessageID == nil {
-		return false
-	}
-	id := fmt.Sprintf("%T:%v", content.Properties.MessageID, content.Properties.MessageID)
-	if _, seen := h.until[id]; seen {
-		return true
-	}
-	h.until[id] = now.Add(h.window)
-	h.order = append(h.order, id)
-	return false
-}
-
-func (h *history) forget(now time.Time) {
-	for len(h.order) > 0 && !h.until[h.order[0]].After(now) {
-		delete(h.until, h.order[0])
-		h.order = h.order[1:]
-	}
 }

@@ -50,11 +50,11 @@ func living(id string, ttl time.Duration) *amqp.Message {
 
 func (c *clock) send(m *amqp.Message) int64 {
 	c.t.Helper()
-	n, err := c.queue.send(c.now, m, 10)
+	sequences, err := c.queue.send(c.now, parcel{m, 10})
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	return n
+	return sequences[0]
 }
 
 func (c *clock) receive() *message { return c.queue.receive(c.now, false) }
@@ -332,14 +332,15 @@ func TestReceiveAndDelete(t *testing.T) {
 
 func TestFullQueueRefuses(t *testing.T) {
 	q := newClock(t, Queue{})
-	if _, err := q.queue.send(q.now, text("a"), maxQueueBytes); err != nil {
+	if _, err := q.queue.send(q.now, parcel{text("a"), maxQueueBytes - 1}); err != nil {
 		t.Fatal(err)
 	}
-	_, err := q.queue.send(q.now, text("b"), 1)
+	_, err := q.queue.send(q.now, parcel{text("b"), 1}, parcel{text("c"), 1})
 	if e, ok := errors.AsType[*amqpError](err); !ok || e.condition != condResourceLimit {
 		t.Fatalf("send to a full queue: %v", err)
 	}
 	q.settle(q.take("a"), settleComplete)
+	q.nothing() // of two messages that don't fit, none is taken
 	q.send(text("b"))
 }
 

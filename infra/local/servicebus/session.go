@@ -1,10 +1,6 @@
 package servicebus
 
-import (
-	"time"
-
-	"github.com/Azure/go-amqp"
-)
+import "time"
 
 const (
 	// incomingWindow is how many transfer frames a peer may send ahead of the
@@ -30,12 +26,6 @@ type session struct {
 	links     map[uint32]*link
 	unsettled map[uint32]delivery // by delivery id
 	outbox    []outgoing          // frames that wait for the peer's window
-}
-
-// delivery is a message that the peer has and hasn't settled.
-type delivery struct {
-	link  *link
-	token amqp.UUID
 }
 
 // outgoing is one transfer frame.
@@ -243,50 +233,6 @@ func (s *session) answer(id uint32, settled bool, state *deliveryState) {
 		s.conn.send(s.channel, &disposition{first: id, last: id, settled: true, state: state}, nil)
 	}
 }
-
-// settle does what the peer decided and returns the state to answer with. No
-// decision, as when a peer only forgets a delivery, releases it.
-func (d delivery) settle(now time.Time, state *deliveryState) *deliveryState {
-	if state == nil {
-		state = &deliveryState{code: codeReleased}
-	}
-	decision, err := settlementOf(state)
-	if err == nil {
-		err = d.link.entity.queue.settle(now, d.token, decision)
-	}
-	if err != nil {
-		return &deliveryState{code: codeRejected, err: asAMQP(err, condInternal)}
-	}
-	if state.code == codeRejected {
-		return &deliveryState{code: codeRejected} // an error would tell the peer that it failed
-	}
-	return state
-}
-
-// settlementOf reads a delivery state as Service Bus does
-// (azservicebus messageSettler.go).
-func settlementOf(state *deliveryState) (settlement, error) {
-	switch state.code {
-	case codeAccepted:
-		return settlement{kind: settleComplete}, nil
-	case codeReleased:
-		return settlement{kind: settleRelease}, nil
-	case codeModified:
-		if state.undeliverableHere {
-			return settlement{}, errDeferred
-		}
-		return settlement{kind: settleAbandon, properties: textKeys(state.annotations)}, nil
-	case codeRejected:
-		s := settlement{kind: settleDeadLetter}
-		if state.err != nil {
-			s.properties = textKeys(state.err.info)
-		}
-		return s, nil
-	}
-	return settlement{}, refusal(condNotImplemented, "delivery state %#02x", state.code)
-}
-
-var errDeferred = refusal(condNotAllowed, "messages cannot be deferred in this broker")
 
 func (s *session) detach(p *detach) error {
 	l := s.links[p.handle]
