@@ -15,7 +15,7 @@ func TestWindowLimitsTransfers(t *testing.T) {
 	body := strings.Repeat("x", 1500)
 	sender := attached(t, b, open{}, 100, toQ())
 	expect[*flow](sender)
-	sender.transfer(0, text(body), false)
+	sender.transfer(0, amqp.NewMessage([]byte(body)), false)
 	expect[*disposition](sender)
 
 	p := attached(t, b, open{maxFrameSize: 1}, 2, fromQ()) // frames of 512 bytes
@@ -42,6 +42,18 @@ func TestWindowLimitsTransfers(t *testing.T) {
 		expect[*flow](p) // and no transfer
 		p.send(&flow{nextIncomingID: &next, incomingWindow: 2})
 	}
+}
+
+// A client may grant as much as the fields hold.
+func TestBoundlessWindowAndCredit(t *testing.T) {
+	b := startBroker(t, Options{})
+	p := attached(t, b, open{}, 1<<32-1, fromQ())
+	credit, next := uint32(1<<32-1), uint32(1)
+	p.send(&flow{nextIncomingID: &next, incomingWindow: 1<<32 - 1, handle: new(uint32), linkCredit: &credit})
+	sender := attached(t, b, open{}, 100, toQ())
+	expect[*flow](sender)
+	sender.transfer(0, text("a"), true)
+	expect[*transfer](p)
 }
 
 func TestDrain(t *testing.T) {

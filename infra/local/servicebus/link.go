@@ -226,7 +226,7 @@ func (l *link) takeCredit(p *flow) {
 	if p.deliveryCount != nil {
 		received = *p.deliveryCount
 	}
-	l.credit = uint32(max(0, int32(received+*p.linkCredit-l.deliveryCount)))
+	l.credit = left(*p.linkCredit, l.deliveryCount-received)
 	l.drain = p.drain
 	l.sendReplies()
 }

@@ -63,7 +63,8 @@ func failure(err error) answer {
 		condMessageLockLost: statusGone,
 		condMessageNotFound: statusNotFound,
 		condNotAllowed:      statusBadRequest,
-		condResourceLimit:   403,
+		condMessageSize:     statusForbidden,
+		condResourceLimit:   statusForbidden,
 	}[e.condition]
 	if status == 0 {
 		status = statusInternal

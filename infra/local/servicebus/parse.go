@@ -12,6 +12,10 @@ import (
 // (azservicebus message_batch.go, batchMessageFormat).
 const batchFormat = 0x80013700
 
+// maxMessageID is how long a message id may be
+// (https://learn.microsoft.com/azure/service-bus-messaging/service-bus-quotas).
+const maxMessageID = 128
+
 // parseTransfer decodes the message, or the messages of a batch, that one
 // delivery carried.
 func parseTransfer(format uint32, raw []byte) ([]parcel, error) {
@@ -72,6 +76,11 @@ func parseMessage(raw []byte) (*amqp.Message, error) {
 // make receivers panic, and whatever could not be sent on; it drops what only
 // the broker sets.
 func checkMessage(m *amqp.Message) error {
+	if m.Properties != nil {
+		if id, _ := m.Properties.MessageID.(string); len(id) > maxMessageID {
+			return fmt.Errorf("message id of %d bytes exceeds the limit of %d", len(id), maxMessageID)
+		}
+	}
 	if at, ok := m.Annotations[annotationScheduled]; ok {
 		if _, ok := at.(time.Time); !ok {
 			return fmt.Errorf("annotation %s is a %T", annotationScheduled, at)

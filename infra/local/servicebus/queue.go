@@ -18,7 +18,7 @@ const (
 	descriptionExpired     = "The message expired and was dead lettered."
 )
 
-// maxQueueBytes is how much one queue holds, dead letters not counted.
+// maxQueueBytes is how much one queue holds, dead letters included.
 const maxQueueBytes = 256 << 20
 
 var errLockLost = refusal(condMessageLockLost,
@@ -61,15 +61,16 @@ func emptyQueue(config Queue) *queue {
 
 // send adds messages, all or none, and returns their sequence numbers. A message
 // whose scheduled time lies ahead waits for it; a duplicate is dropped in
-// silence and gets a sequence number that stands for nothing.
+// silence and gets a sequence number that stands for nothing. Nothing can be
+// sent to a dead-letter queue.
 func (q *queue) send(now time.Time, parcels ...parcel) ([]int64, error) {
 	q.advance(now)
-	bytes := q.bytes
+	bytes := q.bytes + q.dead.bytes
 	for _, p := range parcels {
 		bytes += p.size
 	}
 	if bytes > maxQueueBytes {
-		return nil, refusal(condResourceLimit, "the queue is full: it holds %d bytes", q.bytes)
+		return nil, refusal(condResourceLimit, "the queue is full: it holds %d bytes", q.bytes+q.dead.bytes)
 	}
 	sequences := make([]int64, 0, len(parcels))
 	for _, p := range parcels {

@@ -26,6 +26,7 @@ const (
 	statusNoContent      = 204
 	statusBadRequest     = 400
 	statusUnauthorized   = 401
+	statusForbidden      = 403
 	statusNotFound       = 404
 	statusGone           = 410
 	statusInternal       = 500

@@ -116,8 +116,7 @@ func (s *session) flow(p *flow) error {
 	if p.nextIncomingID != nil {
 		peerExpects = *p.nextIncomingID
 	}
-	window := int32(peerExpects + p.incomingWindow - s.nextOutgoingID)
-	s.remoteWindow = uint32(max(0, window))
+	s.remoteWindow = left(p.incomingWindow, s.nextOutgoingID-peerExpects)
 	s.flush()
 	if p.handle == nil {
 		if p.echo {
@@ -130,6 +129,14 @@ func (s *session) flow(p *flow) error {
 		l.flow(p)
 	}
 	return err
+}
+
+// left is what remains of an allowance of which some is under way.
+func left(allowance, underWay uint32) uint32 {
+	if underWay > allowance {
+		return 0
+	}
+	return allowance - underWay
 }
 
 // sendFlow sends p with the state of the session.
