@@ -32,14 +32,20 @@ func (in *instance) invoke(ctx context.Context, f *function, e envelope) error {
 	if err != nil {
 		return fmt.Errorf("invoke %s: %w", f.name, err)
 	}
-	if in.config.timeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, in.config.timeout, errFunctionTimeout)
-		defer cancel()
+	call, cancel := in.limit(ctx)
+	defer cancel()
+	answered, err := in.post(call, p, f.name, body)
+	if err == nil && !answered {
+		// The host completes an invocation only for an answer that is not null,
+		// so this one stays open until functionTimeout.
+		select {
+		case <-call.Done():
+		case <-ctx.Done():
+			err = errStopped
+		}
 	}
-	err = in.post(ctx, p, f.name, body)
-	if ctx.Err() != nil {
-		err = context.Cause(ctx)
+	if call.Err() != nil {
+		err = context.Cause(call)
 	}
 	if errors.Is(err, errFunctionTimeout) {
 		p.kill()
@@ -50,38 +56,46 @@ func (in *instance) invoke(ctx context.Context, f *function, e envelope) error {
 	return nil
 }
 
-// post is DefaultHttpWorkerService.ProcessDefaultInvocationRequest.
-func (in *instance) post(ctx context.Context, p *process, name string, body []byte) error {
+// limit makes the context of one call to the handler. The end of the host does
+// not cut a call: the process ends first, and an answer given before counts.
+func (in *instance) limit(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx = context.WithoutCancel(ctx)
+	if in.config.timeout == 0 {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeoutCause(ctx, in.config.timeout, errFunctionTimeout)
+}
+
+// post is DefaultHttpWorkerService.ProcessDefaultInvocationRequest. It returns
+// false without an error for an empty or null answer.
+func (in *instance) post(ctx context.Context, p *process, name string, body []byte) (answered bool, err error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, p.url(name), bytes.NewReader(body))
 	if err != nil {
-		return err
+		return false, err
 	}
 	request.Header.Set("Content-Type", "application/json; charset=utf-8")
 	request.Header.Set("User-Agent", "Azure-Functions-Host/"+hostVersion)
 	setInvocation(request.Header)
 	response, err := in.client.Do(request)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer response.Body.Close()
 	answer, err := io.ReadAll(response.Body)
 	if err != nil {
-		return fmt.Errorf("read the answer: %w", err)
+		return false, fmt.Errorf("read the answer: %w", err)
 	}
 	result, err := readResult(response, answer)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if result == nil {
-		// The host completes an invocation only for an answer that is not null,
-		// so this one stays open until functionTimeout.
-		<-ctx.Done()
-		return context.Cause(ctx)
+		return false, nil
 	}
 	for _, line := range result.Logs {
 		in.log.Info(line, "instance", in.index, "function", name)
 	}
-	return nil
+	return true, nil
 }
 
 func setInvocation(header http.Header) {

@@ -12,23 +12,25 @@ import (
 	"github.com/google/uuid"
 )
 
-// queueReceiver is what the trigger needs of *azservicebus.Receiver.
-type queueReceiver interface {
-	ReceiveMessages(ctx context.Context, maxMessages int, options *azservicebus.ReceiveMessagesOptions) ([]*azservicebus.ReceivedMessage, error)
-	RenewMessageLock(ctx context.Context, m *azservicebus.ReceivedMessage, options *azservicebus.RenewMessageLockOptions) error
-	CompleteMessage(ctx context.Context, m *azservicebus.ReceivedMessage, options *azservicebus.CompleteMessageOptions) error
-	AbandonMessage(ctx context.Context, m *azservicebus.ReceivedMessage, options *azservicebus.AbandonMessageOptions) error
-	Close(ctx context.Context) error
-}
-
 // queueListener fires one serviceBusTrigger on one instance.
 type queueListener struct {
 	host         *Host
 	instance     *instance
 	function     *function
 	autoComplete bool
-	client       map[string]any // Metadata.Client
-	receiver     queueReceiver
+	identity     map[string]any // Metadata.Client
+	queue        *queue
+}
+
+// queue is a queue with a connection of its own.
+type queue struct {
+	client *azservicebus.Client
+	// receiver has no other task than to receive: it is closed as soon as the
+	// instance takes no more messages. Otherwise credit that it still has would
+	// draw a message that was just abandoned, and keep it locked.
+	receiver *azservicebus.Receiver
+	// settler renews locks and settles by lock token.
+	settler *azservicebus.Receiver
 }
 
 const (
@@ -51,14 +53,14 @@ func (h *Host) queueTrigger(f *function) ([]func(), error) {
 	}
 	var runs []func()
 	for _, in := range h.instances {
-		receiver, err := openQueue(connection, f.trigger.QueueName)
+		q, err := openQueue(connection, f.trigger.QueueName)
 		if err != nil {
 			return nil, fmt.Errorf("open queue %s: %w", f.trigger.QueueName, err)
 		}
 		l := &queueListener{
-			host: h, instance: in, function: f, receiver: receiver,
+			host: h, instance: in, function: f, queue: q,
 			autoComplete: or(f.trigger.AutoCompleteMessages, h.config.queues.autoComplete),
-			client: map[string]any{"FullyQualifiedNamespace": namespace[1], "IsClosed": false, "TransportType": 0,
+			identity: map[string]any{"FullyQualifiedNamespace": namespace[1], "IsClosed": false, "TransportType": 0,
 				"Identifier": namespace[1] + "-" + uuid.NewString()},
 		}
 		runs = append(runs, l.run)
@@ -68,20 +70,9 @@ func (h *Host) queueTrigger(f *function) ([]func(), error) {
 
 var connectionHost = regexp.MustCompile(`(?i)(?:^|;)\s*Endpoint=sb://([^/:;]+)`)
 
-// ownReceiver is a receiver with a client, and so a connection, of its own.
-type ownReceiver struct {
-	*azservicebus.Receiver
-	client *azservicebus.Client
-}
-
-// Close ends the connection too.
-func (r ownReceiver) Close(ctx context.Context) error {
-	return errors.Join(r.Receiver.Close(ctx), r.client.Close(ctx))
-}
-
 // openQueue is for a queue or, by the suffix /$DeadLetterQueue, its dead
 // letters. The first receive connects.
-func openQueue(connection, queue string) (queueReceiver, error) {
+func openQueue(connection, name string) (*queue, error) {
 	client, err := azservicebus.NewClientFromConnectionString(connection, &azservicebus.ClientOptions{
 		RetryOptions: azservicebus.RetryOptions{MaxRetries: 3, RetryDelay: 100 * time.Millisecond, MaxRetryDelay: time.Second},
 	})
@@ -90,15 +81,19 @@ func openQueue(connection, queue string) (queueReceiver, error) {
 	}
 	options := &azservicebus.ReceiverOptions{ReceiveMode: azservicebus.ReceiveModePeekLock}
 	const deadLetters = "/$deadletterqueue"
-	if strings.HasSuffix(strings.ToLower(queue), deadLetters) {
-		queue = queue[:len(queue)-len(deadLetters)]
+	if strings.HasSuffix(strings.ToLower(name), deadLetters) {
+		name = name[:len(name)-len(deadLetters)]
 		options.SubQueue = azservicebus.SubQueueDeadLetter
 	}
-	receiver, err := client.NewReceiverForQueue(queue, options)
+	receiver, err := client.NewReceiverForQueue(name, options)
 	if err != nil {
 		return nil, err
 	}
-	return ownReceiver{receiver, client}, nil
+	settler, err := client.NewReceiverForQueue(name, options)
+	if err != nil {
+		return nil, err
+	}
+	return &queue{client, receiver, settler}, nil
 }
 
 // run receives until the instance ends. It asks for one message at a time and
@@ -112,7 +107,7 @@ func (l *queueListener) run() {
 		case <-l.instance.alive.Done():
 			continue
 		}
-		messages, err := l.receiver.ReceiveMessages(l.instance.alive, 1, nil)
+		messages, err := l.queue.receiver.ReceiveMessages(l.instance.alive, 1, nil)
 		if err != nil || len(messages) == 0 {
 			<-slots
 			l.pause(err)
@@ -123,13 +118,19 @@ func (l *queueListener) run() {
 			l.handle(messages[0])
 		})
 	}
+	l.close(l.queue.receiver.Close)
 	for range cap(slots) { // every invocation has ended
 		slots <- struct{}{}
 	}
+	l.close(l.queue.settler.Close)
+	l.close(l.queue.client.Close)
+}
+
+func (l *queueListener) close(what func(context.Context) error) {
 	ctx, cancel := context.WithTimeout(context.Background(), settleWithin)
 	defer cancel()
-	if err := l.receiver.Close(ctx); err != nil {
-		l.host.log.Warn("close queue", "function", l.function.name, "error", err)
+	if err := what(ctx); err != nil {
+		l.host.log.Warn("close queue", "function", l.function.name, "instance", l.instance.index, "error", err)
 	}
 }
 
@@ -152,7 +153,7 @@ func (l *queueListener) pause(err error) {
 // Meanwhile the lock is renewed; should it be lost, the handler isn't told.
 func (l *queueListener) handle(m *azservicebus.ReceivedMessage) {
 	log := l.host.log.With("function", l.function.name, "instance", l.instance.index, "message", m.MessageID)
-	e := newEnvelope(l.function, m.Body, messageMetadata(m, l.client))
+	e := newEnvelope(l.function, m.Body, messageMetadata(m, l.identity))
 	renewing, stopRenewing := context.WithCancel(l.host.work)
 	stopped := make(chan struct{})
 	go func() {
@@ -165,13 +166,14 @@ func (l *queueListener) handle(m *azservicebus.ReceivedMessage) {
 
 	ctx, cancel := context.WithTimeout(context.Background(), settleWithin)
 	defer cancel()
+	token := &azservicebus.ReceivedMessage{LockToken: m.LockToken}
 	var err error
 	switch {
 	case invokeErr != nil:
 		log.Error("invocation failed, message abandoned", "error", invokeErr)
-		err = l.receiver.AbandonMessage(ctx, m, nil)
+		err = l.queue.settler.AbandonMessage(ctx, token, nil)
 	case l.autoComplete:
-		err = l.receiver.CompleteMessage(ctx, m, nil)
+		err = l.queue.settler.CompleteMessage(ctx, token, nil)
 	}
 	if err != nil {
 		log.Warn("settle message", "error", err)
@@ -196,7 +198,7 @@ func (l *queueListener) renew(ctx context.Context, m *azservicebus.ReceivedMessa
 			timer.Stop()
 			return
 		}
-		err := l.receiver.RenewMessageLock(ctx, m, nil)
+		err := l.queue.settler.RenewMessageLock(ctx, m, nil)
 		if ctx.Err() != nil {
 			return
 		}

@@ -1,0 +1,243 @@
+package functionhost
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
+
+	"mailferry/infra/local/servicebus"
+)
+
+// queueApp is an app with a broker that has the queue q, and a function on it.
+func queueApp(t *testing.T, q servicebus.Queue, function string) (*app, *servicebus.Broker) {
+	t.Helper()
+	q.Name = "q"
+	broker, err := servicebus.Start(context.Background(), servicebus.Options{Queues: []servicebus.Queue{q}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := broker.Close(); err != nil {
+			t.Errorf("close broker: %v", err)
+		}
+	})
+	a := newApp(t)
+	a.settings["Bus"] = broker.ConnectionString()
+	a.settings["QUEUE"] = "q"
+	a.write("run/function.json", function)
+	return a, broker
+}
+
+const queueFunction = `{"bindings":[{"type":"serviceBusTrigger","direction":"in","name":"msg","queueName":"%QUEUE%","connection":"Bus","dataType":"binary"}]}`
+
+func post(t *testing.T, b *servicebus.Broker, bodies ...string) {
+	t.Helper()
+	client, err := azservicebus.NewClientFromConnectionString(b.ConnectionString(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close(context.Background())
+	sender, err := client.NewSender("q", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, body := range bodies {
+		if err := sender.SendMessage(context.Background(), &azservicebus.Message{Body: []byte(body), MessageID: ptr("id-" + body)}, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// decoded is what the tests look at in an envelope.
+type decoded struct {
+	Data     map[string][]byte
+	Metadata struct {
+		MessageId, DeliveryCount, LockToken, SequenceNumber, DeadLetterSource string
+		ApplicationProperties                                                 map[string]any
+	}
+}
+
+func decode(t *testing.T, e event) decoded {
+	t.Helper()
+	var d decoded
+	if err := json.Unmarshal(e.Body, &d); err != nil {
+		t.Fatalf("%s: %v", e.Body, err)
+	}
+	return d
+}
+
+func settled(t *testing.T, b *servicebus.Broker, want servicebus.Counts) {
+	t.Helper()
+	var got servicebus.Counts
+	within(t, 10*time.Second, fmt.Sprintf("counts %+v", want), func() bool {
+		got = b.Counts("q")
+		return got.Active == want.Active && got.Locked == want.Locked && got.DeadLettered == want.DeadLettered && got.Delivered == want.Delivered
+	})
+}
+
+func TestMessageIsCompletedAfterSuccess(t *testing.T) {
+	a, broker := queueApp(t, servicebus.Queue{}, queueFunction)
+	h := a.start(Options{})
+	post(t, broker, "hello")
+	e := next(t, a.requests)
+	d := decode(t, e)
+	if e.URI != "/run" || string(d.Data["msg"]) != "hello" || d.Metadata.MessageId != `"id-hello"` || d.Metadata.DeliveryCount != "1" || d.Metadata.SequenceNumber != "1" {
+		t.Errorf("envelope %+v", d)
+	}
+	settled(t, broker, servicebus.Counts{Delivered: 1})
+	if h.Restarts() != 0 {
+		t.Errorf("%d restarts", h.Restarts())
+	}
+}
+
+func TestFailedMessageIsAbandonedUntilItIsDeadLettered(t *testing.T) {
+	a, broker := queueApp(t, servicebus.Queue{MaxDeliveryCount: 3}, queueFunction)
+	a.write("deadletter/function.json", `{"bindings":[{"type":"serviceBusTrigger","direction":"in","name":"msg","queueName":"q/$DeadLetterQueue","connection":"Bus","dataType":"binary"}]}`)
+	a.start(Options{})
+	a.handle(func(e event) order {
+		if e.URI == "/deadletter" {
+			return success
+		}
+		return order{Status: 500}
+	})
+	post(t, broker, "x")
+	for i := 1; i <= 3; i++ {
+		if e := next(t, a.requests); e.URI != "/run" || decode(t, e).Metadata.DeliveryCount != fmt.Sprint(i) {
+			t.Errorf("delivery %d: %s %s", i, e.URI, e.Body)
+		}
+	}
+	e := next(t, a.requests)
+	d := decode(t, e)
+	if e.URI != "/deadletter" || string(d.Data["msg"]) != "x" || d.Metadata.ApplicationProperties["DeadLetterReason"] != "MaxDeliveryCountExceeded" {
+		t.Errorf("dead letter: %s %s", e.URI, e.Body)
+	}
+	within(t, 10*time.Second, "no dead letter left", func() bool { return broker.Counts("q").DeadLettered == 0 })
+}
+
+func TestMessageOfAKilledProcessComesAgainAtOnce(t *testing.T) {
+	a, broker := queueApp(t, servicebus.Queue{LockDuration: 5 * time.Minute}, queueFunction)
+	h := a.start(Options{})
+	release := make(chan struct{})
+	defer close(release)
+	a.handle(func(event) order { <-release; return success })
+	post(t, broker, "x")
+	first := next(t, a.requests)
+	a.handle(nil)
+	if err := h.Kill(0); err != nil {
+		t.Fatal(err)
+	}
+	second := next(t, a.requests)
+	if first.Pid == second.Pid || decode(t, second).Metadata.DeliveryCount != "2" {
+		t.Errorf("second delivery to pid %d: %s", second.Pid, second.Body)
+	}
+	settled(t, broker, servicebus.Counts{Delivered: 2})
+}
+
+func TestMaxConcurrentCallsIsPerInstance(t *testing.T) {
+	a, broker := queueApp(t, servicebus.Queue{}, queueFunction)
+	h := a.start(Options{Instances: 2})
+	release := make(chan struct{})
+	a.handle(func(event) order { <-release; return success })
+	post(t, broker, "1", "2", "3", "4", "5", "6", "7")
+	byProcess := map[int]int{}
+	for range 4 {
+		byProcess[next(t, a.requests).Pid]++
+	}
+	if byProcess[h.Pid(0)] != 2 || byProcess[h.Pid(1)] != 2 {
+		t.Errorf("invocations by process: %v, want 2 each", byProcess)
+	}
+	if c := broker.Counts("q"); c.Locked != 4 || c.Active != 3 {
+		t.Errorf("counts %+v: a message is locked that nobody works on", c)
+	}
+	close(release)
+	settled(t, broker, servicebus.Counts{Delivered: 7})
+}
+
+func TestLockIsRenewedWhileTheHandlerWorks(t *testing.T) {
+	a, broker := queueApp(t, servicebus.Queue{LockDuration: time.Second}, queueFunction)
+	a.start(Options{})
+	a.handle(func(event) order { <-time.After(2500 * time.Millisecond); return success })
+	post(t, broker, "x")
+	next(t, a.requests)
+	settled(t, broker, servicebus.Counts{Delivered: 1})
+}
+
+func TestLockIsLostAfterMaxAutoLockRenewalDuration(t *testing.T) {
+	a, broker := queueApp(t, servicebus.Queue{LockDuration: 300 * time.Millisecond}, queueFunction)
+	a.host("extensions", map[string]any{"serviceBus": map[string]any{"maxAutoLockRenewalDuration": "00:00:00.4"}})
+	a.start(Options{})
+	release := make(chan struct{})
+	a.handle(func(event) order { <-release; return success })
+	post(t, broker, "x")
+	first, second := next(t, a.requests), next(t, a.requests)
+	if first.Pid != second.Pid || decode(t, second).Metadata.DeliveryCount != "2" {
+		t.Errorf("second delivery beside the first: %s", second.Body)
+	}
+	a.handle(nil) // later deliveries succeed at once
+	close(release)
+	within(t, 10*time.Second, "an empty queue", func() bool { c := broker.Counts("q"); return c.Active+c.Locked == 0 })
+}
+
+func TestWithoutAutoCompleteASuccessLeavesTheMessageLocked(t *testing.T) {
+	for name, perFunction := range map[string]bool{"host.json": false, "function.json": true} {
+		t.Run(name, func(t *testing.T) {
+			function := queueFunction
+			if perFunction {
+				function = `{"bindings":[{"type":"serviceBusTrigger","direction":"in","name":"msg","queueName":"q","connection":"Bus","autoCompleteMessages":false}]}`
+			}
+			a, broker := queueApp(t, servicebus.Queue{}, function)
+			if !perFunction {
+				a.host("extensions", map[string]any{"serviceBus": map[string]any{"autoCompleteMessages": false}})
+			}
+			h := a.start(Options{Terminate: time.Minute})
+			post(t, broker, "x")
+			next(t, a.requests)
+			if err := h.Stop(context.Background()); err != nil {
+				t.Fatal(err)
+			}
+			if c := broker.Counts("q"); c.Locked != 1 || c.Active != 0 {
+				t.Errorf("counts %+v, want the message locked", c)
+			}
+		})
+	}
+}
+
+func TestStopAbandonsWhatItInterrupts(t *testing.T) {
+	a, broker := queueApp(t, servicebus.Queue{}, queueFunction)
+	h := a.start(Options{})
+	release := make(chan struct{})
+	defer close(release)
+	a.handle(func(event) order { <-release; return success })
+	post(t, broker, "x")
+	next(t, a.requests)
+	if err := h.Stop(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	settled(t, broker, servicebus.Counts{Active: 1, Delivered: 1})
+}
+
+func TestListenerComesBackAfterTheBrokerWasAway(t *testing.T) {
+	a, broker := queueApp(t, servicebus.Queue{}, queueFunction)
+	a.start(Options{})
+	post(t, broker, "before")
+	next(t, a.requests)
+	settled(t, broker, servicebus.Counts{Delivered: 1})
+	broker.Wipe()
+	post(t, broker, "after")
+	if d := decode(t, next(t, a.requests)); d.Metadata.MessageId != `"id-after"` {
+		t.Errorf("envelope %+v", d)
+	}
+}
+
+func TestQueueThatDoesNotExistIsAskedForAgain(t *testing.T) {
+	a, _ := queueApp(t, servicebus.Queue{}, queueFunction)
+	a.settings["QUEUE"] = "other"
+	h := a.start(Options{})
+	if err := invoke(h, 0); err != nil {
+		t.Errorf("the rest of the host must go on: %v", err)
+	}
+}
