@@ -5,11 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
+	"strings"
 	"time"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blob"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/bloberror"
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
 )
 
 const (
@@ -33,6 +37,11 @@ type blobListener struct {
 
 // blobVersion is what fires once: a blob overwritten has a new ETag.
 type blobVersion struct{ name, etag string }
+
+// newVersion drops the quotes of an ETag: headers have them, listings don't.
+func newVersion(name string, etag *azcore.ETag) blobVersion {
+	return blobVersion{name, strings.Trim(string(or(etag, "")), `"`)}
+}
 
 func (h *Host) blobTrigger(f *function) ([]func(), error) {
 	pattern, err := parseBlobPattern(f.trigger.Path)
@@ -95,7 +104,7 @@ func (l *blobListener) scan(ctx context.Context) error {
 			return err
 		}
 		for _, item := range page.Segment.BlobItems {
-			version := blobVersion{*item.Name, string(*item.Properties.ETag)}
+			version := newVersion(*item.Name, item.Properties.ETag)
 			listed[version] = true
 			if err := l.begin(ctx, version); err != nil {
 				return err
@@ -166,10 +175,11 @@ var errBlobGone = errors.New("the blob was deleted or overwritten")
 
 // invoke reads the blob and invokes the function once.
 func (l *blobListener) invoke(ctx context.Context, version blobVersion, tokens map[string]string) error {
-	client := l.data.ServiceClient().NewContainerClient(l.pattern.container).NewBlobClient(version.name)
+	parent := l.data.ServiceClient().NewContainerClient(l.pattern.container)
+	client := parent.NewBlobClient(version.name)
 	properties, err := client.GetProperties(ctx, nil)
 	if bloberror.HasCode(err, bloberror.BlobNotFound, bloberror.ResourceNotFound, bloberror.ContainerNotFound) ||
-		err == nil && string(*properties.ETag) != version.etag {
+		err == nil && newVersion(version.name, properties.ETag) != version {
 		return errBlobGone
 	}
 	if err != nil {
@@ -191,8 +201,18 @@ func (l *blobListener) invoke(ctx context.Context, version blobVersion, tokens m
 	if in == nil {
 		return errStopped
 	}
-	e := newEnvelope(l.function, content, blobMetadata(client.URL(), properties, tokens))
+	e := newEnvelope(l.function, content, blobMetadata(blobURL(parent, version.name), properties, tokens))
 	return in.invoke(l.host.work, l.function, e)
+}
+
+// blobURL leaves the slashes of a name as they are (BlobUriBuilder in
+// azure-sdk-for-net), which the client used here does not.
+func blobURL(c *container.Client, name string) string {
+	segments := strings.Split(name, "/")
+	for i, segment := range segments {
+		segments[i] = url.PathEscape(segment)
+	}
+	return c.URL() + "/" + strings.Join(segments, "/")
 }
 
 // blobMetadata is the binding data of a blob (BlobTriggerBinding in

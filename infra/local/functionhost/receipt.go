@@ -19,7 +19,7 @@ type blobReceipt struct {
 // path is where the real host keeps its receipt (BlobReceiptManager).
 func (l *blobListener) path(version blobVersion) string {
 	return strings.Join([]string{"blobreceipts", hostID, "Host.Functions." + l.function.name,
-		strings.Trim(version.etag, `"`), l.pattern.container, version.name}, "/")
+		version.etag, l.pattern.container, version.name}, "/")
 }
 
 func (l *blobListener) receipt(ctx context.Context, version blobVersion) (blobReceipt, error) {
@@ -46,7 +46,7 @@ func (l *blobListener) finish(version blobVersion, r blobReceipt, failure error)
 	if r.Finished && failure != nil {
 		poison := map[string]string{
 			"FunctionId": "Host.Functions." + l.function.name, "BlobType": "BlockBlob",
-			"ContainerName": l.pattern.container, "BlobName": version.name, "ETag": version.etag,
+			"ContainerName": l.pattern.container, "BlobName": version.name, "ETag": `"` + version.etag + `"`,
 		}
 		name := strings.Join([]string{"poison", l.function.name, l.pattern.container, version.name}, "/")
 		if err := putJSON(ctx, l.receipts, name, poison); err != nil {
