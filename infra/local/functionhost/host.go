@@ -1,6 +1,7 @@
 package functionhost
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/base64"
@@ -8,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"path/filepath"
@@ -63,6 +65,7 @@ type Host struct {
 	intake, work, hard                   context.Context
 	stopIntake, giveUpWork, stopPatience context.CancelFunc
 	tasks                                sync.WaitGroup // every goroutine of the host
+	done                                 chan struct{}  // closed when every instance has ended
 	stop                                 sync.Once
 }
 
@@ -82,6 +85,7 @@ func Start(ctx context.Context, o Options) (*Host, error) {
 	for _, in := range h.instances {
 		h.tasks.Go(func() { in.supervise(h.hard) })
 	}
+	h.tasks.Go(h.watch)
 	for _, in := range h.instances {
 		if _, err := in.handler(ctx); err != nil {
 			stopped, cancel := context.WithCancel(ctx)
@@ -101,45 +105,42 @@ func newHost(o Options) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &Host{settings: settings{}, log: o.Logger, client: newClient(), poll: o.BlobPoll, masterKey: newKey()}
-	for name, value := range o.Settings {
-		h.settings[name] = value
+	h := &Host{
+		settings: settings{}, log: cmp.Or(o.Logger, slog.Default()), client: newClient(), masterKey: newKey(),
+		poll: cmp.Or(o.BlobPoll, time.Second), done: make(chan struct{}),
 	}
-	if h.log == nil {
-		h.log = slog.Default()
-	}
-	if h.poll == 0 {
-		h.poll = time.Second
-	}
+	maps.Copy(h.settings, o.Settings)
 	if h.config, err = readConfig(root, h.settings); err != nil {
 		return nil, err
 	}
 	if h.functions, err = discover(root, h.config, h.settings); err != nil {
 		return nil, err
 	}
-	address := o.HTTPAddr
-	if address == "" {
-		address = "127.0.0.1:0"
-	}
-	if h.listener, err = net.Listen("tcp", address); err != nil {
+	if h.listener, err = net.Listen("tcp", cmp.Or(o.HTTPAddr, "127.0.0.1:0")); err != nil {
 		return nil, fmt.Errorf("open the front door: %w", err)
 	}
 	h.settings["WEBSITE_HOSTNAME"] = h.listener.Addr().String()
+	h.server = &http.Server{Handler: h.frontDoor(), ReadHeaderTimeout: time.Minute}
 	h.intake, h.stopIntake = context.WithCancel(context.Background())
 	h.work, h.giveUpWork = context.WithCancel(context.Background())
 	h.hard, h.stopPatience = context.WithCancel(context.Background())
+	h.addInstances(root, o)
+	return h, nil
+}
+
+func (h *Host) addInstances(root string, o Options) {
 	out := &output{to: o.Output}
 	if out.to == nil {
 		out.to = io.Discard
 	}
 	for i := range max(o.Instances, 1) {
-		in := &instance{index: i, root: root, config: h.config, env: h.settings, grace: o.Terminate,
-			output: out, log: h.log, client: h.client, changed: make(chan struct{}), ended: make(chan struct{})}
+		in := &instance{
+			index: i, root: root, config: h.config, env: h.settings, grace: o.Terminate,
+			output: out, log: h.log, client: h.client, changed: make(chan struct{}), ended: make(chan struct{}),
+		}
 		in.alive, in.end = context.WithCancelCause(h.intake)
 		h.instances = append(h.instances, in)
 	}
-	h.server = &http.Server{Handler: h.frontDoor(), ReadHeaderTimeout: time.Minute}
-	return h, nil
 }
 
 // triggers returns what is to run for as long as triggers fire.
@@ -214,6 +215,17 @@ func (h *Host) process(i int) (*process, error) {
 	return h.instances[i].process()
 }
 
+// Done is closed when no handler runs any more and none will: after Stop, or
+// when every instance ended by exit status 0 or by too many errors.
+func (h *Host) Done() <-chan struct{} { return h.done }
+
+func (h *Host) watch() {
+	for _, in := range h.instances {
+		<-in.ended
+	}
+	close(h.done)
+}
+
 // Restarts is how often a handler was started beyond the first time, over all
 // instances.
 func (h *Host) Restarts() int {
@@ -235,9 +247,7 @@ func (h *Host) Stop(ctx context.Context) error {
 	h.stop.Do(func() {
 		defer context.AfterFunc(ctx, h.stopPatience)()
 		h.stopIntake()
-		for _, in := range h.instances {
-			<-in.ended
-		}
+		<-h.done
 		h.giveUpWork()
 		err = h.closeFrontDoor()
 		h.tasks.Wait()

@@ -172,7 +172,7 @@ func TestExitZeroIsNeverStartedAgain(t *testing.T) {
 	if err := invoke(h, 0); err == nil {
 		t.Fatal("the process ended in mid-invocation")
 	}
-	<-h.instances[0].ended
+	<-h.Done()
 	if err := invoke(h, 0); !errors.Is(err, errExitedForGood) {
 		t.Errorf("got %v, want %v", err, errExitedForGood)
 	}
@@ -224,6 +224,11 @@ func TestThreeErrorsEndTheInstanceOnly(t *testing.T) {
 	}
 	if err := invoke(h, 1); err != nil {
 		t.Errorf("the other instance must go on: %v", err)
+	}
+	select {
+	case <-h.Done():
+		t.Error("the host isn't done while an instance runs")
+	default:
 	}
 	for range 4 {
 		if h.pick() != h.instances[1] {

@@ -233,7 +233,7 @@ func TestListenerComesBackAfterTheBrokerWasAway(t *testing.T) {
 	}
 }
 
-func TestQueueThatDoesNotExistIsAskedForAgain(t *testing.T) {
+func TestQueueThatDoesNotExistDoesNotStopTheRest(t *testing.T) {
 	a, _ := queueApp(t, servicebus.Queue{}, queueFunction)
 	a.settings["QUEUE"] = "other"
 	h := a.start(Options{})

@@ -1,0 +1,237 @@
+package functionhost
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob"
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/bloberror"
+)
+
+// store is a storage account of the tests, with a container of this test's.
+type store struct {
+	*azblob.Client
+	t          *testing.T
+	connection string
+	container  string
+	http       *http.Client
+}
+
+func newStore(t *testing.T, connection string) *store {
+	t.Helper()
+	s := &store{t: t, connection: connection, container: strings.ToLower(strings.ReplaceAll(t.Name()[strings.LastIndex(t.Name(), "/")+1:], "_", "-")), http: &http.Client{Transport: &http.Transport{}}}
+	client, err := azblob.NewClientFromConnectionString(connection, &azblob.ClientOptions{ClientOptions: azcore.ClientOptions{Transport: s.http}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.http.CloseIdleConnections)
+	s.Client = client
+	return s
+}
+
+func (s *store) create() {
+	s.t.Helper()
+	if _, err := s.CreateContainer(context.Background(), s.container, nil); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func (s *store) put(name, content string) {
+	s.t.Helper()
+	_, err := s.UploadBuffer(context.Background(), s.container, name, []byte(content), &azblob.UploadBufferOptions{Metadata: map[string]*string{"by": ptr("me")}})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func (s *store) list(prefix string) []string {
+	s.t.Helper()
+	var names []string
+	pager := s.NewListBlobsFlatPager(hostContainer, &azblob.ListBlobsFlatOptions{Prefix: &prefix})
+	for pager.More() {
+		page, err := pager.NextPage(context.Background())
+		if bloberror.HasCode(err, bloberror.ContainerNotFound) {
+			return nil
+		}
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		for _, item := range page.Segment.BlobItems {
+			names = append(names, *item.Name)
+		}
+	}
+	return names
+}
+
+// app is an app with a blobTrigger on the container.
+func (s *store) app() *app {
+	a := newApp(s.t)
+	a.settings["AzureWebJobsStorage"] = s.connection
+	a.write("intake/function.json", `{"bindings":[{"type":"blobTrigger","direction":"in","name":"csv","path":"`+s.container+`/{endpoint}/{name}.csv","dataType":"binary","source":"EventGrid"}]}`)
+	return a
+}
+
+// blobEvent is what the tests look at in an envelope.
+type blobEvent struct {
+	Data     map[string][]byte
+	Metadata struct {
+		Uri, Endpoint, Name string
+		Metadata            map[string]string
+		Properties          map[string]any
+		BlobTrigger         any
+	}
+}
+
+func decodeBlob(t *testing.T, e event) blobEvent {
+	t.Helper()
+	var b blobEvent
+	if err := json.Unmarshal(e.Body, &b); err != nil {
+		t.Fatalf("%s: %v", e.Body, err)
+	}
+	return b
+}
+
+const quick = 20 * time.Millisecond
+
+func TestBlobTrigger(t *testing.T) {
+	connection := storage(t)
+	for name, test := range map[string]func(*testing.T, *store){
+		"fires once for each version":       firesOnceForEachVersion,
+		"fires not again after a restart":   firesNotAgainAfterARestart,
+		"gives up after five tries":         givesUpAfterFiveTries,
+		"fires again when the process died": firesAgainWhenTheProcessDied,
+		"fires again when the host stopped": firesAgainWhenTheHostStopped,
+		"waits for the container":           waitsForTheContainer,
+		"timer remembers":                   timerRemembers,
+	} {
+		t.Run(name, func(t *testing.T) { test(t, newStore(t, connection)) })
+	}
+}
+
+func firesOnceForEachVersion(t *testing.T, s *store) {
+	s.create()
+	a := s.app()
+	a.start(Options{BlobPoll: quick, Instances: 2})
+	s.put("acme/endpoint.json", "{}")
+	s.put("acme/pilot 1.csv", "a,b\n")
+	b := decodeBlob(t, next(t, a.requests))
+	if string(b.Data["csv"]) != "a,b\n" || b.Metadata.Endpoint != `"acme"` || b.Metadata.Name != `"pilot 1"` || b.Metadata.Metadata["By"]+b.Metadata.Metadata["by"] != "me" {
+		t.Errorf("event %+v", b)
+	}
+	if !strings.HasSuffix(b.Metadata.Uri, s.container+`/acme/pilot%201.csv"`) {
+		t.Errorf("uri %s", b.Metadata.Uri)
+	}
+	if b.Metadata.Properties["ContentLength"] != 4.0 || b.Metadata.BlobTrigger != nil {
+		t.Errorf("properties %v", b.Metadata.Properties)
+	}
+	s.put("acme/pilot 1.csv", "a,b\n")
+	next(t, a.requests)
+	s.put("acme/last.csv", "")
+	if b := decodeBlob(t, next(t, a.requests)); b.Metadata.Name != `"last"` {
+		t.Errorf("a version fired twice: %+v", b)
+	}
+}
+
+func firesNotAgainAfterARestart(t *testing.T, s *store) {
+	s.create()
+	a := s.app()
+	h := a.start(Options{BlobPoll: quick, Terminate: time.Minute})
+	s.put("acme/first.csv", "1")
+	next(t, a.requests)
+	if err := h.Stop(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	a.start(Options{BlobPoll: quick})
+	s.put("acme/second.csv", "2")
+	if b := decodeBlob(t, next(t, a.requests)); b.Metadata.Name != `"second"` {
+		t.Errorf("event %+v", b)
+	}
+}
+
+func givesUpAfterFiveTries(t *testing.T, s *store) {
+	s.create()
+	a := s.app()
+	a.handle(func(event) order { return order{Status: 500} })
+	a.start(Options{BlobPoll: quick})
+	s.put("acme/bad.csv", "1")
+	for range 5 {
+		next(t, a.requests)
+	}
+	poison := "poison/intake/" + s.container + "/acme/bad.csv"
+	within(t, 10*time.Second, "a poison record", func() bool { return slices.Contains(s.list("poison/"), poison) })
+	a.handle(nil)
+	s.put("acme/good.csv", "1")
+	if b := decodeBlob(t, next(t, a.requests)); b.Metadata.Name != `"good"` {
+		t.Errorf("event %+v", b)
+	}
+}
+
+func firesAgainWhenTheProcessDied(t *testing.T, s *store) {
+	s.create()
+	a := s.app()
+	release := make(chan struct{})
+	defer close(release)
+	a.handle(func(event) order { <-release; return success })
+	h := a.start(Options{BlobPoll: quick})
+	s.put("acme/x.csv", "1")
+	first := next(t, a.requests)
+	a.handle(nil)
+	if err := h.Kill(0); err != nil {
+		t.Fatal(err)
+	}
+	if second := next(t, a.requests); second.Pid == first.Pid || string(second.Body) == "" {
+		t.Errorf("event %+v", second)
+	}
+}
+
+func firesAgainWhenTheHostStopped(t *testing.T, s *store) {
+	s.create()
+	a := s.app()
+	release := make(chan struct{})
+	defer close(release)
+	a.handle(func(event) order { <-release; return success })
+	h := a.start(Options{BlobPoll: quick})
+	s.put("acme/x.csv", "1")
+	next(t, a.requests)
+	a.handle(nil)
+	if err := h.Stop(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	a.start(Options{BlobPoll: quick})
+	next(t, a.requests)
+}
+
+func waitsForTheContainer(t *testing.T, s *store) {
+	a := s.app()
+	a.start(Options{BlobPoll: quick})
+	s.create()
+	s.put("acme/x.csv", "1")
+	next(t, a.requests)
+}
+
+func timerRemembers(t *testing.T, s *store) {
+	a := newApp(t)
+	a.settings["AzureWebJobsStorage"] = s.connection
+	a.write("tick/function.json", `{"bindings":[{"type":"timerTrigger","direction":"in","name":"timer","schedule":"0 0 0 1 1 *"}]}`)
+	h := a.start(Options{})
+	const status = "timers/local/Host.Functions.tick/status"
+	within(t, 10*time.Second, "a first status", func() bool { return slices.Contains(s.list("timers/"), status) })
+	if err := h.Stop(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	last := time.Date(2020, 1, 1, 0, 0, 0, 5, time.UTC)
+	if err := putJSON(context.Background(), s.Client, status, scheduleStatus{Last: last, Next: last.AddDate(1, 0, 0), LastUpdated: last}); err != nil {
+		t.Fatal(err)
+	}
+	a.start(Options{})
+	info := decodeTimer(t, next(t, a.requests))
+	if !info.IsPastDue || info.ScheduleStatus == nil || info.ScheduleStatus.Last != "2020-01-01T00:00:00+00:00" {
+		t.Errorf("timer %+v", info)
+	}
+}
