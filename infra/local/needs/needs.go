@@ -5,6 +5,7 @@ package needs
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"os"
@@ -65,7 +66,12 @@ func NPM(ctx context.Context, dir string) error {
 	if err != nil || fresh {
 		return err
 	}
-	unlock, err := lock(ctx, filepath.Join(dir, ".npm-ci.lock"))
+	whole, err := filepath.Abs(dir)
+	if err != nil {
+		return fmt.Errorf("find the folder %s: %w", dir, err)
+	}
+	name := fmt.Sprintf("mailferry-needs-npm-%x.lock", sha256.Sum256([]byte(whole)))
+	unlock, err := lock(ctx, filepath.Join(os.TempDir(), name))
 	if err != nil {
 		return err
 	}
