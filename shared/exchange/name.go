@@ -1,0 +1,50 @@
+package exchange
+
+import (
+	"strings"
+	"unicode"
+	"unicode/utf16"
+)
+
+// maxFolderName is the length of PR_DISPLAY_NAME that Exchange takes, in UTF-16 units.
+const maxFolderName = 255
+
+// folderName makes a name that Exchange takes and IMAP can address: "/" parts folders there and "\"
+// is refused by some clients, so both become "_"; control characters and outer white space go. A
+// folder "Files" at the top is kept by Exchange for itself in IMAP (imapsync, FAQ.Office365).
+func folderName(name string, top bool) string {
+	name = strings.Map(func(r rune) rune {
+		switch {
+		case r == '/' || r == '\\':
+			return '_'
+		case unicode.IsControl(r):
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(name, "_"))
+	name = strings.TrimSpace(cut(strings.TrimSpace(name)))
+	if name == "" {
+		return "_"
+	}
+	if top && strings.EqualFold(name, "Files") {
+		return name + "_"
+	}
+	return name
+}
+
+// cut ends a name at maxFolderName.
+func cut(name string) string {
+	units := 0
+	for i, r := range name {
+		if units += utf16.RuneLen(r); units > maxFolderName {
+			return name[:i]
+		}
+	}
+	return name
+}
+
+// nameKey is equal for names that Exchange takes for one.
+func nameKey(name string) string { return strings.ToLower(name) }
+
+// imapName is the folder's name in IMAP, whose separator is "/" at Exchange.
+func imapName(path []string) string { return strings.Join(path, "/") }
