@@ -1,0 +1,129 @@
+package imapsource
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"regexp"
+
+	"github.com/emersion/go-imap/v2"
+
+	"mailferry/shared/migrate"
+)
+
+// fail makes the error of a call: the context's, or a *migrate.Error. The library loses the reasons
+// of connection errors (it formats them with %v), so they are taken from the wire.
+func (s *source) fail(ctx context.Context, op, folder string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	var ours *migrate.Error
+	if errors.As(err, &ours) {
+		out := *ours
+		if out.Op == "" {
+			out.Op, out.Folder = op, folder
+		}
+		return &out
+	}
+	e := &migrate.Error{Op: op, Folder: folder, Err: err, Kind: migrate.Unexpected}
+	var answer *imap.Error
+	cause := s.wire.failure()
+	switch {
+	case errors.As(err, &answer):
+		e.Kind = migrate.Unexpected
+		if answer.Type == imap.StatusResponseTypeBye || answer.Code == imap.ResponseCodeServerBug {
+			e.Kind = migrate.Unreachable
+		}
+		if throttled(answer) {
+			e.Kind = migrate.Throttled
+		}
+	case errors.Is(cause, errTooLong):
+		e.Err = cause
+	case errors.Is(cause, net.ErrClosed) && !s.closed.Load():
+		// The library gave up on a response.
+	case cause != nil:
+		e.Kind, e.Err = migrate.Unreachable, broken(cause)
+		if status := s.wire.lastStatus(); status != "" {
+			e.Err = fmt.Errorf("%w; the server's last word was: %s", e.Err, status)
+			if slowDown.MatchString(status) {
+				e.Kind = migrate.Throttled
+			}
+		}
+	}
+	return e
+}
+
+// broken says why a connection ended.
+func broken(cause error) error {
+	if errors.Is(cause, os.ErrDeadlineExceeded) {
+		return fmt.Errorf("the server made no progress: %w", cause)
+	}
+	return fmt.Errorf("the connection broke: %w", cause)
+}
+
+// slowDown matches the texts and response codes of servers that have too much to do: Dovecot
+// ("Maximum number of connections from user+IP exceeded"), Gmail ("Too many simultaneous
+// connections"), RFC 5530 (UNAVAILABLE, LIMIT, INUSE) and others.
+var slowDown = regexp.MustCompile(`(?i)\b(unavailable|limit|inuse|throttled)\]|too many|throttl|maximum number of|rate limit|(limit|quota|bandwidth) exceeded|exceeded .*limit|try again later|temporar`)
+
+func throttled(answer *imap.Error) bool {
+	switch answer.Code {
+	case imap.ResponseCodeUnavailable, imap.ResponseCodeLimit, imap.ResponseCodeInUse:
+		return true
+	case imap.ResponseCodeAuthenticationFailed, imap.ResponseCodeAuthorizationFailed, imap.ResponseCodeNonExistent:
+		return false
+	}
+	return slowDown.MatchString(string(answer.Code) + "] " + answer.Text)
+}
+
+// refusal is a greeting or BYE that turns a connection away.
+func refusal(text string, kind migrate.Kind) error {
+	text = cleanText(text)
+	if slowDown.MatchString(text) {
+		kind = migrate.Throttled
+	}
+	return &migrate.Error{Kind: kind, Err: fmt.Errorf("the server answers %s", text)}
+}
+
+// dialError makes the error of a connection that was not made.
+func dialError(ctx context.Context, op string, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	var ours *migrate.Error
+	if errors.As(err, &ours) {
+		out := *ours
+		out.Op = op
+		return &out
+	}
+	e := &migrate.Error{Op: op, Kind: migrate.Unreachable, Err: err}
+	var certificate *tls.CertificateVerificationError
+	var notTLS tls.RecordHeaderError
+	switch {
+	case errors.As(err, &certificate):
+		e.Kind, e.Err = migrate.Configuration, presented(certificate)
+		e.Advice = "check that this is the right server, then put its certificate authority into the endpoint's ca or caFile, or correct its host"
+	case errors.As(err, &notTLS):
+		e.Kind = migrate.Configuration
+		e.Advice = "the server does not speak TLS on this port; check the endpoint's port and security"
+	}
+	return e
+}
+
+// presented describes a certificate that is not trusted, so that it can be compared with what the
+// server's administrator says.
+func presented(err *tls.CertificateVerificationError) error {
+	if len(err.UnverifiedCertificates) == 0 {
+		return err
+	}
+	c := err.UnverifiedCertificates[0]
+	return fmt.Errorf("the server's certificate (subject %q, issuer %q, SHA-256 %X) is not trusted: %w",
+		c.Subject, c.Issuer, sha256.Sum256(c.Raw), err.Err)
+}

@@ -1,0 +1,175 @@
+package imapsource
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// wire is the connection that go-imap reads and writes. It lies above TLS, so that an end of file
+// is never taken for the end of a literal, whatever layer reports it.
+//
+// Its deadlines are of progress: each read and each write has stall, and what the library sets is
+// ignored, since the library gives a whole literal five minutes. The first failure is final.
+type wire struct {
+	net.Conn          // TLS, or TCP without it
+	raw      net.Conn // TCP: closing it never waits for the peer, as closing TLS does
+	stall    time.Duration
+	in       *responses
+
+	mu     sync.Mutex
+	cause  error    // of the first failure
+	status []string // the last untagged NO, BAD and BYE texts
+	odd    []string // names that are not valid modified UTF-7, as the server wrote them
+}
+
+func newWire(conn, raw net.Conn, stall time.Duration) *wire {
+	w := &wire{Conn: conn, raw: raw, stall: stall}
+	w.in = newResponses(stallReader{w}, w)
+	return w
+}
+
+// Read gives screened responses.
+func (w *wire) Read(p []byte) (int, error) {
+	if err := w.failure(); err != nil {
+		return 0, err
+	}
+	n, err := w.in.Read(p)
+	if err != nil {
+		err = w.fail(err)
+	}
+	return n, err
+}
+
+// Write sends commands, with the placeholders of odd folder names replaced.
+func (w *wire) Write(p []byte) (int, error) {
+	if err := w.failure(); err != nil {
+		return 0, err
+	}
+	if err := w.Conn.SetWriteDeadline(time.Now().Add(w.stall)); err != nil {
+		return 0, w.fail(err)
+	}
+	if _, err := w.Conn.Write(w.restoreNames(p)); err != nil {
+		return 0, w.fail(err)
+	}
+	return len(p), nil
+}
+
+// Close ends the connection at once.
+func (w *wire) Close() error {
+	w.abort(net.ErrClosed)
+	return nil
+}
+
+// abort ends the connection for the given reason.
+func (w *wire) abort(reason error) {
+	w.fail(reason)
+	w.raw.Close()
+}
+
+// SetDeadline does nothing: see wire.
+func (w *wire) SetDeadline(time.Time) error { return nil }
+
+// SetReadDeadline does nothing: see wire.
+func (w *wire) SetReadDeadline(time.Time) error { return nil }
+
+// SetWriteDeadline does nothing: see wire.
+func (w *wire) SetWriteDeadline(time.Time) error { return nil }
+
+// fail remembers the first failure and returns it. An end of file is never io.EOF: the library
+// would take it for the end of a literal.
+func (w *wire) fail(err error) error {
+	if errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.cause == nil {
+		w.cause = err
+	}
+	return w.cause
+}
+
+func (w *wire) failure() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.cause
+}
+
+// heard keeps the last few status texts, which the library drops.
+func (w *wire) heard(text string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.status) == 4 {
+		w.status = w.status[1:]
+	}
+	w.status = append(w.status, text)
+}
+
+// lastStatus returns the newest untagged NO, BAD or BYE text.
+func (w *wire) lastStatus() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.status) == 0 {
+		return ""
+	}
+	return w.status[len(w.status)-1]
+}
+
+const (
+	placeholder = "mailferry-odd-name-"
+	maxOdd      = 10000
+)
+
+// hideName returns a placeholder for a name that the library cannot decode. The same name always
+// gets the same placeholder.
+func (w *wire) hideName(raw string) string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for i, name := range w.odd {
+		if name == raw {
+			return placeholder + strconv.Itoa(i)
+		}
+	}
+	if len(w.odd) == maxOdd {
+		return placeholder + "beyond-the-limit"
+	}
+	w.odd = append(w.odd, raw)
+	return placeholder + strconv.Itoa(len(w.odd)-1)
+}
+
+// oddNames returns the hidden names by placeholder.
+func (w *wire) oddNames() map[string]string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	names := make(map[string]string, len(w.odd))
+	for i, name := range w.odd {
+		names[placeholder+strconv.Itoa(i)] = name
+	}
+	return names
+}
+
+// restoreNames puts the server's own spelling in place of each placeholder of a command.
+func (w *wire) restoreNames(p []byte) []byte {
+	if !bytes.Contains(p, []byte(placeholder)) {
+		return p
+	}
+	for hidden, raw := range w.oddNames() {
+		p = bytes.ReplaceAll(p, []byte(`"`+hidden+`"`), []byte(quote(raw)))
+	}
+	return p
+}
+
+// stallReader reads the server with a fresh deadline each time.
+type stallReader struct{ w *wire }
+
+func (r stallReader) Read(p []byte) (int, error) {
+	if err := r.w.Conn.SetReadDeadline(time.Now().Add(r.w.stall)); err != nil {
+		return 0, err
+	}
+	return r.w.Conn.Read(p)
+}
