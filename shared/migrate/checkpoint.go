@@ -1,0 +1,286 @@
+package migrate
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+)
+
+// State says where a mailbox stands, in the native migration tool's words.
+type State string
+
+// The states.
+const (
+	Queued                State = "Queued"
+	Syncing               State = "Syncing"
+	Synced                State = "Synced"
+	IncrementalSyncing    State = "IncrementalSyncing"
+	Draining              State = "Draining"
+	Completing            State = "Completing"
+	Completed             State = "Completed"
+	CompletedWithWarnings State = "CompletedWithWarnings"
+	Failed                State = "Failed"
+	Stopped               State = "Stopped"
+)
+
+// Final reports whether nothing more happens to a mailbox in this state by itself.
+func (s State) Final() bool {
+	return s == Completed || s == CompletedWithWarnings || s == Failed || s == Stopped
+}
+
+// Phase says who has the mailbox now.
+type Phase string
+
+// The phases.
+const (
+	Waiting Phase = "waiting" // nobody: the planner may wake it when it is due
+	Woken   Phase = "woken"   // a wake-up with the current Seq is on its way
+	Running Phase = "running" // a run has it
+)
+
+// CheckpointVersion is the format this program writes.
+const CheckpointVersion = 1
+
+// Checkpoint says where a mailbox stands. Only the holder of the mailbox's lease writes it, but for
+// intake (creates it) and the planner (claims a waiting or abandoned one); both use If-Match.
+type Checkpoint struct {
+	Version  int             `json:"v"`
+	Mailbox  Mailbox         `json:"mailbox"`
+	State    State           `json:"state"`
+	Phase    Phase           `json:"phase"`
+	Seq      int64           `json:"seq"`                // the valid wake-up
+	Epoch    int64           `json:"epoch"`              // counts the runs that took it over
+	Due      time.Time       `json:"due"`                // while waiting: not before
+	Since    time.Time       `json:"since"`              // of the phase, or of the last window while running
+	Deaths   int             `json:"deaths,omitempty"`   // runs that vanished since the last progress
+	Restores int             `json:"restores,omitempty"` // wake-ups restored since the last progress
+	Failures int             `json:"failures,omitempty"` // runs that ended with an error since the last progress
+	Problem  *Problem        `json:"problem,omitempty"`
+	Folders  []*FolderCursor `json:"folders,omitempty"`
+	Intent   *Intent         `json:"intent,omitempty"`   // the window being written
+	Doubtful []*Intent       `json:"doubtful,omitempty"` // windows whose outcome has to be looked up
+	Passes   int             `json:"passes,omitempty"`   // times every folder was found fully done
+	Started  time.Time       `json:"started,omitzero"`   // the first run
+	Ended    time.Time       `json:"ended,omitzero"`     // the last sync that found nothing left
+	Active   Duration        `json:"active,omitempty"`   // time spent in runs
+	Verified *Verification   `json:"verified,omitempty"`
+}
+
+// Problem is what an administrator sees of the last error.
+type Problem struct {
+	Kind   Kind      `json:"kind"`
+	Text   string    `json:"text"`
+	Advice string    `json:"advice"`
+	At     time.Time `json:"at"`
+}
+
+// FolderCursor is one source folder's part of a checkpoint.
+type FolderCursor struct {
+	Name        string       `json:"name"`
+	Path        []string     `json:"path"`
+	Use         SpecialUse   `json:"use,omitempty"`
+	Key         string       `json:"key"` // names the folder's ledger
+	UIDValidity uint32       `json:"uidValidity"`
+	Target      TargetFolder `json:"target"`
+	Total       int          `json:"total"` // messages at the source when last looked
+	Done        UIDSet       `json:"done"`  // UIDs with an outcome in the ledger
+	Ledger      LedgerMark   `json:"ledger"`
+	Counts      Counts       `json:"counts"`
+}
+
+// Counts sums up outcomes. Octets are those of migrated messages.
+type Counts struct {
+	Migrated int   `json:"migrated,omitempty"`
+	Found    int   `json:"found,omitempty"`
+	Skipped  int   `json:"skipped,omitempty"`
+	Failed   int   `json:"failed,omitempty"`
+	Octets   int64 `json:"octets,omitempty"`
+}
+
+// Messages is the number of outcomes.
+func (c Counts) Messages() int { return c.Migrated + c.Found + c.Skipped + c.Failed }
+
+func (c *Counts) add(r Record) {
+	switch r.Outcome {
+	case Migrated:
+		c.Migrated++
+		c.Octets += r.Octets
+	case AlreadyThere:
+		c.Found++
+	case Skipped:
+		c.Skipped++
+	case NotMigrated:
+		c.Failed++
+	}
+}
+
+// Plus returns the sum.
+func (c Counts) Plus(o Counts) Counts {
+	return Counts{c.Migrated + o.Migrated, c.Found + o.Found, c.Skipped + o.Skipped, c.Failed + o.Failed, c.Octets + o.Octets}
+}
+
+// Intent says which messages are about to be written to the target, or may have been.
+type Intent struct {
+	Folder string `json:"folder"` // FolderCursor.Key
+	UIDs   UIDSet `json:"uids"`
+	// Anywhere: the folder shows what other folders hold, so one copy anywhere is enough.
+	Anywhere bool      `json:"anywhere,omitempty"`
+	After    time.Time `json:"after,omitzero"` // not to be looked up before: a request of the past may still act
+}
+
+// Counts sums up all folders.
+func (c *Checkpoint) Counts() Counts {
+	var sum Counts
+	for _, f := range c.Folders {
+		sum = sum.Plus(f.Counts)
+	}
+	return sum
+}
+
+// Total is the number of messages at the source when last looked.
+func (c *Checkpoint) Total() int {
+	n := 0
+	for _, f := range c.Folders {
+		n += f.Total
+	}
+	return n
+}
+
+// folder returns the cursor with that key, or nil.
+func (c *Checkpoint) folder(key string) *FolderCursor {
+	for _, f := range c.Folders {
+		if f.Key == key {
+			return f
+		}
+	}
+	return nil
+}
+
+// moveTo changes the phase.
+func (c *Checkpoint) moveTo(p Phase, due time.Time) {
+	c.Phase, c.Due, c.Since = p, due.UTC(), time.Now().UTC()
+}
+
+// CheckpointName is the blob of a mailbox's checkpoint.
+func CheckpointName(id MailboxID) string {
+	return checkpointPrefix(id.Endpoint()) + string(id)[len(id.Endpoint())+1:] + ".json"
+}
+
+func checkpointPrefix(endpoint string) string { return "mailboxes/" + endpoint + "/" }
+
+// LoadCheckpoint reads a mailbox's checkpoint. None is ErrNotFound, a newer format a *Error of kind
+// Newer, and one that cannot be read a *Error of kind Corrupt.
+func LoadCheckpoint(ctx context.Context, s Store, id MailboxID) (*Checkpoint, ETag, error) {
+	content, tag, err := s.Get(ctx, CheckpointName(id))
+	if err != nil {
+		return nil, "", fmt.Errorf("load checkpoint: %w", err)
+	}
+	c, err := parseCheckpoint(content)
+	if err != nil {
+		return nil, "", err
+	}
+	if c.Mailbox.ID != id {
+		return nil, "", &Error{Op: "load checkpoint", Mailbox: string(id), Kind: Corrupt, Err: errors.New("it names another mailbox")}
+	}
+	return c, tag, nil
+}
+
+func parseCheckpoint(content []byte) (*Checkpoint, error) {
+	var head struct {
+		Version int `json:"v"`
+	}
+	err := json.Unmarshal(content, &head)
+	if err == nil && head.Version > CheckpointVersion {
+		return nil, &Error{Op: "load checkpoint", Kind: Newer, Err: fmt.Errorf("version %d, this program knows %d", head.Version, CheckpointVersion)}
+	}
+	c := new(Checkpoint)
+	if err == nil {
+		err = json.Unmarshal(content, c)
+	}
+	if err == nil && (head.Version < 1 || !c.Mailbox.ID.Valid()) {
+		err = errors.New("no version or no mailbox id")
+	}
+	if err != nil {
+		return nil, &Error{Op: "load checkpoint", Kind: Corrupt, Err: err}
+	}
+	return c, nil
+}
+
+// SaveCheckpoint writes c under a condition. A lost race is ErrConflict.
+func SaveCheckpoint(ctx context.Context, s Store, c *Checkpoint, cond Condition) (ETag, error) {
+	c.Version = CheckpointVersion
+	content, err := json.Marshal(c)
+	if err != nil {
+		return "", fmt.Errorf("write checkpoint: %w", err)
+	}
+	tag, err := s.Put(ctx, CheckpointName(c.Mailbox.ID), content, c.metadata(), cond)
+	if err != nil {
+		return "", fmt.Errorf("write checkpoint: %w", err)
+	}
+	return tag, nil
+}
+
+// Summary is what a listing shows of a checkpoint, from its metadata.
+type Summary struct {
+	ID       MailboxID
+	Tag      ETag
+	Batch    string
+	State    State
+	Phase    Phase
+	Seq      int64
+	Due      time.Time
+	Since    time.Time
+	Kind     Kind
+	Messages int
+	Total    int
+	Octets   int64
+	Counts   Counts
+}
+
+func (c *Checkpoint) metadata() map[string]string {
+	n := c.Counts()
+	m := map[string]string{
+		"state": string(c.State), "phase": string(c.Phase), "seq": strconv.FormatInt(c.Seq, 10),
+		"due": c.Due.Format(time.RFC3339Nano), "since": c.Since.Format(time.RFC3339Nano),
+		"batch": c.Mailbox.Batch, "total": strconv.Itoa(c.Total()), "octets": strconv.FormatInt(n.Octets, 10),
+		"migrated": strconv.Itoa(n.Migrated), "found": strconv.Itoa(n.Found),
+		"skipped": strconv.Itoa(n.Skipped), "failed": strconv.Itoa(n.Failed),
+	}
+	if c.Problem != nil {
+		m["kind"] = string(c.Problem.Kind)
+	}
+	return m
+}
+
+// summarize reads a listing's entry. One that is no checkpoint gives false.
+func summarize(endpoint string, e Entry) (Summary, bool) {
+	prefix := checkpointPrefix(endpoint)
+	if len(e.Name) < len(prefix)+5 {
+		return Summary{}, false
+	}
+	id := MailboxID(endpoint + "/" + e.Name[len(prefix):len(e.Name)-len(".json")])
+	if !id.Valid() {
+		return Summary{}, false
+	}
+	m, number := e.Metadata, func(key string) int64 { n, _ := strconv.ParseInt(e.Metadata[key], 10, 64); return n }
+	moment := func(key string) time.Time { t, _ := time.Parse(time.RFC3339Nano, m[key]); return t }
+	c := Counts{int(number("migrated")), int(number("found")), int(number("skipped")), int(number("failed")), number("octets")}
+	return Summary{
+		ID: id, Tag: e.ETag, Batch: m["batch"], State: State(m["state"]), Phase: Phase(m["phase"]), Seq: number("seq"),
+		Due: moment("due"), Since: moment("since"), Kind: Kind(m["kind"]),
+		Messages: c.Messages(), Total: int(number("total")), Octets: c.Octets, Counts: c,
+	}, true
+}
+
+// Summaries lists the checkpoints of an endpoint.
+func Summaries(ctx context.Context, s Store, endpoint string, yield func(Summary) error) error {
+	return s.List(ctx, checkpointPrefix(endpoint), func(e Entry) error {
+		if sum, ok := summarize(endpoint, e); ok {
+			return yield(sum)
+		}
+		return nil
+	})
+}

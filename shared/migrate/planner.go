@@ -1,0 +1,303 @@
+package migrate
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Planner decides who is woken next. It keeps nothing between calls: any number of planners on any
+// number of instances may work at once.
+type Planner struct {
+	Store Store
+	Drop  Store // holds <endpoint>/endpoint.json
+	Waker Waker
+	// Grace is how long a wake-up or a run may give no sign before it counts as lost.
+	Grace time.Duration
+}
+
+const (
+	maxRestores = 10   // of one mailbox without progress
+	hintLength  = 2000 // mailboxes a plan names
+)
+
+// plan is the hint that lets a run which ends find its successor without a listing.
+type plan struct {
+	Version int         `json:"v"`
+	Waiting []MailboxID `json:"waiting"`
+}
+
+func planName(endpoint string) string { return "plans/" + endpoint + ".json" }
+
+// LoadEndpoint reads the description of an endpoint from the drop zone. None is a *Error of kind
+// Configuration.
+func LoadEndpoint(ctx context.Context, drop Store, name string) (Endpoint, error) {
+	if !ValidEndpointName(name) {
+		return Endpoint{}, &Error{Op: "load endpoint", Kind: Configuration, Err: fmt.Errorf("%q is no endpoint name: use lower-case letters, digits and hyphens", name)}
+	}
+	content, _, err := drop.Get(ctx, name+"/endpoint.json")
+	if errors.Is(err, ErrNotFound) {
+		return Endpoint{}, &Error{Op: "load endpoint", Kind: Configuration, Err: fmt.Errorf("there is no %s/endpoint.json", name)}
+	}
+	if err != nil {
+		return Endpoint{}, fmt.Errorf("load endpoint: %w", err)
+	}
+	e, err := ParseEndpoint(name, content)
+	if err != nil {
+		return Endpoint{}, &Error{Op: "load endpoint", Kind: Configuration, Err: err}
+	}
+	return e, nil
+}
+
+// Tick fills the free slots of every endpoint that has mailboxes. One endpoint's trouble does not
+// keep the others waiting.
+func (p *Planner) Tick(ctx context.Context) error {
+	names, err := Endpoints(ctx, p.Store)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, name := range names {
+		if err := p.Fill(ctx, name); err != nil {
+			errs = append(errs, fmt.Errorf("plan endpoint %s: %w", name, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Endpoints lists the endpoints that have mailboxes. Each writes its name once, at intake.
+func Endpoints(ctx context.Context, s Store) ([]string, error) {
+	var names []string
+	err := s.List(ctx, "endpoints/", func(e Entry) error {
+		if name := e.Name[len("endpoints/"):]; ValidEndpointName(name) {
+			names = append(names, name)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list endpoints: %w", err)
+	}
+	return names, nil
+}
+
+// AnnounceEndpoint makes an endpoint known to Endpoints.
+func AnnounceEndpoint(ctx context.Context, s Store, name string) error {
+	_, err := s.Put(ctx, "endpoints/"+name, []byte("{}"), nil, Condition{Absent: true})
+	if err != nil && !errors.Is(err, ErrConflict) {
+		return fmt.Errorf("announce endpoint: %w", err)
+	}
+	return nil
+}
+
+// Fill lists one endpoint's checkpoints, restores what was lost, writes the plan and wakes as many
+// mailboxes as there are free slots.
+func (p *Planner) Fill(ctx context.Context, name string) error {
+	endpoint, err := LoadEndpoint(ctx, p.Drop, name)
+	if err != nil {
+		return err
+	}
+	completing, err := completeOrders(ctx, p.Store, name)
+	if err != nil {
+		return err
+	}
+	now, active := time.Now(), 0
+	var waiting []Summary
+	var lost []MailboxID
+	err = Summaries(ctx, p.Store, name, func(s Summary) error {
+		switch {
+		case s.Phase != Waiting && now.Sub(s.Since) < p.Grace:
+			active++
+		case s.Phase != Waiting:
+			lost = append(lost, s.ID)
+		case !s.State.Final() && (completing[s.Batch] || !s.Due.After(now)):
+			waiting = append(waiting, s)
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("list checkpoints: %w", err)
+	}
+	for _, id := range lost {
+		alive, err := p.restore(ctx, id)
+		if err != nil {
+			return err
+		}
+		if alive {
+			active++
+		}
+	}
+	order(waiting, completing)
+	return p.wakeFirst(ctx, name, waiting, endpoint.Slots-active)
+}
+
+// order sorts: completing, overdue incremental, then the rest, each by the time it became due.
+func order(waiting []Summary, completing map[string]bool) {
+	class := func(s Summary) int {
+		switch {
+		case completing[s.Batch] && (s.State == Synced || s.State == Completing):
+			return 0
+		case s.State == Synced || s.State == IncrementalSyncing || s.State == Draining:
+			return 1
+		default:
+			return 2
+		}
+	}
+	slices.SortStableFunc(waiting, func(a, b Summary) int {
+		return cmp.Or(cmp.Compare(class(a), class(b)), a.Due.Compare(b.Due), cmp.Compare(a.ID, b.ID))
+	})
+}
+
+// wakeFirst wakes the first free mailboxes and leaves the rest as the plan.
+func (p *Planner) wakeFirst(ctx context.Context, endpoint string, waiting []Summary, free int) error {
+	for free > 0 && len(waiting) > 0 {
+		woken, err := p.claim(ctx, waiting[0].ID, true)
+		if err != nil {
+			return err
+		}
+		if woken {
+			free--
+		}
+		waiting = waiting[1:]
+	}
+	hint := plan{Version: 1}
+	for _, s := range waiting[:min(len(waiting), hintLength)] {
+		hint.Waiting = append(hint.Waiting, s.ID)
+	}
+	return p.savePlan(ctx, endpoint, hint, Condition{})
+}
+
+func (p *Planner) savePlan(ctx context.Context, endpoint string, hint plan, c Condition) error {
+	content, err := json.Marshal(hint)
+	if err == nil {
+		_, err = p.Store.Put(ctx, planName(endpoint), content, nil, c)
+	}
+	if err != nil && !errors.Is(err, ErrConflict) {
+		return fmt.Errorf("write plan: %w", err)
+	}
+	return nil
+}
+
+// Next wakes one mailbox of the endpoint in place of one whose run has just ended: the first of the
+// plan that still waits, else the given one if it is due.
+func (p *Planner) Next(ctx context.Context, endpoint string, last MailboxID) error {
+	var hint plan
+	content, tag, err := p.Store.Get(ctx, planName(endpoint))
+	if err == nil {
+		err = json.Unmarshal(content, &hint)
+	}
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return fmt.Errorf("read plan: %w", err)
+	}
+	for i, id := range hint.Waiting {
+		woken, err := p.claim(ctx, id, true)
+		if err != nil {
+			return err
+		}
+		if woken {
+			hint.Waiting = hint.Waiting[i+1:]
+			return p.savePlan(ctx, endpoint, hint, Condition{Match: tag})
+		}
+	}
+	_, err = p.claim(ctx, last, false)
+	return err
+}
+
+// claim gives a waiting mailbox a new wake-up, if it may run now. Force wakes one that is not due
+// but was ordered to complete.
+func (p *Planner) claim(ctx context.Context, id MailboxID, force bool) (bool, error) {
+	c, tag, err := LoadCheckpoint(ctx, p.Store, id)
+	if KindOf(err) == Newer || KindOf(err) == Corrupt || errors.Is(err, ErrNotFound) {
+		return false, nil // a newer program's, or the administrator's, to deal with
+	}
+	if err != nil {
+		return false, err
+	}
+	if c.Phase != Waiting || c.State.Final() || (!force && c.Due.After(time.Now())) {
+		return false, nil
+	}
+	return p.wake(ctx, c, tag)
+}
+
+// wake moves a checkpoint to Woken under its ETag and sends the wake-up. Losing the race is no error.
+func (p *Planner) wake(ctx context.Context, c *Checkpoint, tag ETag) (bool, error) {
+	c.Seq++
+	c.moveTo(Woken, c.Due)
+	_, err := SaveCheckpoint(ctx, p.Store, c, Condition{Match: tag})
+	if errors.Is(err, ErrConflict) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return true, p.Waker.Wake(ctx, WakeUp{Version: WakeUpVersion, Mailbox: c.Mailbox.ID, Seq: c.Seq, Attempt: 1}, time.Time{})
+}
+
+// restore looks after a mailbox that gave no sign for the grace. One whose lease is held is alive;
+// any other goes back to waiting, to be woken with the next tick under a new Seq.
+func (p *Planner) restore(ctx context.Context, id MailboxID) (alive bool, err error) {
+	c, tag, err := LoadCheckpoint(ctx, p.Store, id)
+	if KindOf(err) == Newer || KindOf(err) == Corrupt || errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	lease, err := p.Store.Acquire(ctx, leaseName(c.Mailbox.Target.GUID), 15*time.Second)
+	if errors.Is(err, ErrLeaseHeld) {
+		return true, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("look whether a run is alive: %w", err)
+	}
+	defer lease.Release(context.WithoutCancel(ctx))
+	if c.Phase == Waiting {
+		return false, nil
+	}
+	c.abandon()
+	if c.State.Final() {
+		_, err = SaveCheckpoint(ctx, p.Store, c, Condition{Match: tag})
+	} else {
+		_, err = p.wake(ctx, c, tag)
+	}
+	if errors.Is(err, ErrConflict) {
+		err = nil
+	}
+	return err == nil && !c.State.Final(), err
+}
+
+// abandon counts a wake-up or run that vanished and gives the mailbox up when that happened too
+// often without progress.
+func (c *Checkpoint) abandon() {
+	c.Restores++
+	if c.Phase == Running {
+		c.Deaths++
+	}
+	c.moveTo(Waiting, time.Now())
+	if c.Restores > maxRestores {
+		c.fail(&Error{Op: "run", Kind: Died, Err: fmt.Errorf("%d wake-ups in a row ended without progress", c.Restores)})
+	}
+}
+
+// fail gives the mailbox up.
+func (c *Checkpoint) fail(err error) {
+	c.State, c.Problem = Failed, problemOf(err)
+	c.moveTo(Waiting, time.Now())
+}
+
+// DeadLetter handles a wake-up that was delivered too often: the mailbox goes back to waiting, and
+// fails if that keeps happening.
+func (p *Planner) DeadLetter(ctx context.Context, w WakeUp) error {
+	c, _, err := LoadCheckpoint(ctx, p.Store, w.Mailbox)
+	if errors.Is(err, ErrNotFound) || err == nil && (c.Seq != w.Seq || c.Phase == Waiting) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	_, err = p.restore(ctx, w.Mailbox)
+	return err
+}

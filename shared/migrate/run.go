@@ -1,0 +1,257 @@
+package migrate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"log/slog"
+	"mime"
+	"time"
+)
+
+// Limits are the numbers a run keeps to.
+type Limits struct {
+	Budget         time.Duration // a run hands over after this, default 4m
+	Lease          time.Duration // default 20s
+	Renew          time.Duration // default 5s
+	LongestRequest time.Duration // a target request may still act so long after its connection died, default 60s
+	WindowMessages int           // default 100
+	WindowOctets   int64         // default 32 MiB, by the source's word
+}
+
+// Defaults fills in what is zero.
+func (l Limits) Defaults() Limits {
+	set := func(d *time.Duration, v time.Duration) {
+		if *d == 0 {
+			*d = v
+		}
+	}
+	set(&l.Budget, 4*time.Minute)
+	set(&l.Lease, 20*time.Second)
+	set(&l.Renew, 5*time.Second)
+	set(&l.LongestRequest, time.Minute)
+	if l.WindowMessages == 0 {
+		l.WindowMessages = 100
+	}
+	if l.WindowOctets == 0 {
+		l.WindowOctets = 32 << 20
+	}
+	return l
+}
+
+// Runner handles wake-ups.
+type Runner struct {
+	Store   Store
+	Drop    Store
+	Waker   Waker
+	Planner *Planner
+	Dial    DialSource
+	Open    OpenTarget
+	Spool   *Spool
+	Gate    *Gate
+	Words   *mime.WordDecoder
+	Limits  Limits
+	Logger  *slog.Logger
+}
+
+// Run handles one wake-up: the mailbox advances for at most the budget, then hands over. It ends
+// early, at a safe point, when soft ends; ctx ends everything at once.
+//
+// A nil error means that the wake-up is used up: everything that went wrong with the mailbox stands
+// in its checkpoint. An error means that the wake-up should be delivered again.
+func (r *Runner) Run(ctx, soft context.Context, w WakeUp) error {
+	m, err := r.claim(ctx, soft, w)
+	if m == nil || err != nil {
+		return err
+	}
+	began := time.Now()
+	err = m.advance()
+	verdict := m.conclude(err, time.Since(began))
+	if verdict.Action != Leave {
+		err = m.save()
+	}
+	m.release()
+	r.Logger.Info("run ended", "mailbox", w.Mailbox, "seq", w.Seq, "epoch", m.cp.Epoch, "state", m.cp.State,
+		"migrated", m.cp.Counts().Migrated-m.before.Migrated, "took", time.Since(began).Round(time.Millisecond), "cause", causeText(err, m.cp))
+	if verdict.Action == Leave || errors.Is(err, ErrConflict) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return r.Planner.Next(context.WithoutCancel(ctx), w.Mailbox.Endpoint(), w.Mailbox)
+}
+
+func causeText(err error, c *Checkpoint) string {
+	if err != nil {
+		return err.Error()
+	}
+	if c.Problem != nil {
+		return string(c.Problem.Kind)
+	}
+	return ""
+}
+
+// claim loads the checkpoint the wake-up is for, takes slot and lease, and shuts out any predecessor
+// with a new epoch. Nothing to do is nil, nil.
+func (r *Runner) claim(ctx, soft context.Context, w WakeUp) (*mailboxRun, error) {
+	c, tag, err := LoadCheckpoint(ctx, r.Store, w.Mailbox)
+	if errors.Is(err, ErrNotFound) || KindOf(err) == Newer || KindOf(err) == Corrupt {
+		return nil, ignore(r.Logger, w, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if c.Seq != w.Seq || c.Phase == Waiting || c.State.Final() {
+		return nil, nil
+	}
+	endpoint, err := LoadEndpoint(ctx, r.Drop, w.Mailbox.Endpoint())
+	if err != nil {
+		return nil, r.wait(ctx, c, tag, err)
+	}
+	if soft.Err() != nil {
+		return nil, r.wait(ctx, c, tag, nil)
+	}
+	asked, leave, err := r.Gate.enter(ctx, c.Deaths >= 2)
+	if errors.Is(err, errBusy) {
+		return nil, r.wakeAgain(ctx, w)
+	}
+	if err != nil {
+		return nil, err
+	}
+	m, err := r.takeOver(ctx, soft, w, c, tag, endpoint)
+	if m == nil {
+		leave()
+		return nil, err
+	}
+	m.leaveGate = leave
+	m.softenBy(asked)
+	return m, nil
+}
+
+func ignore(log *slog.Logger, w WakeUp, err error) error {
+	log.Warn("wake-up ignored", "mailbox", w.Mailbox, "seq", w.Seq, "cause", err)
+	return nil
+}
+
+// wait gives a woken mailbox back to the planner.
+func (r *Runner) wait(ctx context.Context, c *Checkpoint, tag ETag, cause error) error {
+	due := time.Now()
+	if cause != nil {
+		c.Problem = problemOf(cause)
+		due = due.Add(Judge(cause, c.Failures).After)
+	}
+	c.moveTo(Waiting, due)
+	if _, err := SaveCheckpoint(ctx, r.Store, c, Condition{Match: tag}); err != nil && !errors.Is(err, ErrConflict) {
+		return err
+	}
+	return nil
+}
+
+// wakeAgain sends the same wake-up once more, for when the lease that is held now may have ended.
+func (r *Runner) wakeAgain(ctx context.Context, w WakeUp) error {
+	w.Attempt++
+	return r.Waker.Wake(ctx, w, time.Now().Add(r.Limits.Lease/4))
+}
+
+// takeOver acquires slot and mailbox, in this order, and writes the new epoch.
+func (r *Runner) takeOver(ctx, soft context.Context, w WakeUp, c *Checkpoint, tag ETag, endpoint Endpoint) (*mailboxRun, error) {
+	acquired := time.Now()
+	slot, err := acquireSlot(ctx, r.Store, endpoint, r.Limits.Lease, int(hash(string(w.Mailbox))))
+	if errors.Is(err, ErrLeaseHeld) {
+		if c.Phase == Running { // its slot may be the dead run's own
+			return nil, r.wakeAgain(ctx, w)
+		}
+		return nil, r.wait(ctx, c, tag, nil)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("take a slot: %w", err)
+	}
+	mailbox, err := r.Store.Acquire(ctx, leaseName(c.Mailbox.Target.GUID), r.Limits.Lease)
+	if err != nil {
+		_ = slot.Release(ctx)
+		if errors.Is(err, ErrLeaseHeld) {
+			return nil, r.wakeAgain(ctx, w)
+		}
+		return nil, fmt.Errorf("take the mailbox: %w", err)
+	}
+	m := &mailboxRun{Runner: r, cp: c, tag: tag, endpoint: endpoint, before: c.Counts()}
+	m.base = ctx
+	m.ctx, m.keeper = keep(ctx, acquired, r.Limits.Lease, r.Limits.Renew, mailbox, slot)
+	m.soft, m.endSoft = context.WithTimeout(soft, r.Limits.Budget)
+	if died := m.begin(); died != nil {
+		c.fail(died)
+	}
+	err = m.save()
+	if err != nil || c.State.Final() {
+		m.release()
+		if errors.Is(err, ErrConflict) {
+			err = nil
+		}
+		return nil, err
+	}
+	return m, nil
+}
+
+func hash(s string) uint16 {
+	h := fnv.New32a()
+	h.Write([]byte(s))
+	return uint16(h.Sum32())
+}
+
+// maxDeaths is one death alone in its process after two in company.
+const maxDeaths = 3
+
+// begin moves the checkpoint to Running. A run that was Running before has died.
+func (m *mailboxRun) begin() error {
+	c := m.cp
+	if c.Phase == Running {
+		c.Deaths++
+	}
+	if c.Deaths >= maxDeaths {
+		return &Error{Op: "run", Kind: Died, Err: fmt.Errorf("the process died %d times, the last time with this mailbox alone in it", c.Deaths)}
+	}
+	c.Epoch++
+	if c.Started.IsZero() {
+		c.Started = time.Now().UTC()
+	}
+	switch c.State {
+	case Queued:
+		c.State = Syncing
+	case Synced:
+		c.State = IncrementalSyncing
+	}
+	if c.Intent != nil { // a predecessor was writing these when it died
+		c.Intent.After = time.Now().Add(m.Limits.LongestRequest).UTC()
+		c.Doubtful, c.Intent = append(c.Doubtful, c.Intent), nil
+	}
+	c.moveTo(Running, time.Time{})
+	return nil
+}
+
+// conclude writes into the checkpoint what follows from how the run ended.
+func (m *mailboxRun) conclude(err error, took time.Duration) Verdict {
+	c := m.cp
+	c.Active += Duration(took)
+	if m.lost() {
+		return Verdict{Action: Leave}
+	}
+	if err == nil {
+		c.Failures, c.Problem = 0, nil
+		c.moveTo(Waiting, m.next)
+		return Verdict{}
+	}
+	c.Failures++
+	v := Judge(err, c.Failures)
+	if v.Action == Leave {
+		return v
+	}
+	if v.Action == FailMailbox {
+		c.fail(err)
+		return v
+	}
+	c.Problem = problemOf(err)
+	c.moveTo(Waiting, time.Now().Add(v.After))
+	return v
+}

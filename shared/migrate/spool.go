@@ -1,0 +1,173 @@
+package migrate
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+)
+
+// Spool holds messages between the source and the target: small ones in memory, large ones in
+// temporary files, each within one budget for the whole process.
+type Spool struct {
+	memory, disk *budget
+	limit        int64 // larger messages go to disk
+	dir          string
+}
+
+// NewSpool makes a spool with budgets in octets. dir holds the files; "" is the system's place.
+func NewSpool(memory, disk int64, dir string) *Spool {
+	return &Spool{memory: newBudget(memory), disk: newBudget(disk), limit: min(1<<20, memory/4), dir: dir}
+}
+
+// spooled is one message held by the spool.
+type spooled struct {
+	octets int64
+	data   []byte
+	file   *os.File
+	free   func()
+}
+
+// Fill reads exactly octets from body. A body that is shorter or longer is an error of kind
+// Unreachable: the connection delivered something else than it announced. It waits while the budget
+// is used up; a message larger than the whole budget gets all of it.
+func (s *Spool) Fill(ctx context.Context, octets int64, body io.Reader) (*spooled, error) {
+	b := s.memory
+	if octets > s.limit {
+		b = s.disk
+	}
+	free, err := b.take(ctx, octets)
+	if err != nil {
+		return nil, err
+	}
+	m := &spooled{octets: octets, free: free}
+	if err := s.copyInto(m, body); err != nil {
+		m.Close()
+		return nil, &Error{Op: "receive message", Kind: Unreachable, Err: err}
+	}
+	return m, nil
+}
+
+func (s *Spool) copyInto(m *spooled, body io.Reader) (err error) {
+	var n int64
+	if m.octets <= s.limit {
+		m.data = make([]byte, m.octets)
+		var read int
+		read, err = io.ReadFull(body, m.data)
+		n = int64(read)
+	} else {
+		if m.file, err = os.CreateTemp(s.dir, "mailferry-*.spool"); err != nil {
+			return fmt.Errorf("spool to disk: %w", err)
+		}
+		os.Remove(m.file.Name()) // gone with the process, whatever happens to it
+		n, err = io.CopyN(m.file, body, m.octets)
+	}
+	if err != nil {
+		return fmt.Errorf("%d of %d octets: %w", n, m.octets, err)
+	}
+	if more, _ := io.CopyN(io.Discard, body, 1); more != 0 {
+		return fmt.Errorf("more than the announced %d octets", m.octets)
+	}
+	return nil
+}
+
+// Open gives the octets from the start.
+func (m *spooled) Open() (io.ReadCloser, error) {
+	if m.file == nil {
+		return io.NopCloser(bytes.NewReader(m.data)), nil
+	}
+	return io.NopCloser(io.NewSectionReader(m.file, 0, m.octets)), nil
+}
+
+// maxHeader bounds what is looked at for a fingerprint.
+const maxHeader = 256 << 10
+
+// Header returns the header block, or as much of it as fits the bound.
+func (m *spooled) Header() []byte {
+	head := m.data
+	if m.file != nil {
+		head = make([]byte, min(m.octets, maxHeader))
+		n, _ := m.file.ReadAt(head, 0)
+		head = head[:n]
+	}
+	for _, end := range []string{"\r\n\r\n", "\n\n"} {
+		if i := bytes.Index(head, []byte(end)); i >= 0 {
+			return head[:i]
+		}
+	}
+	return head[:min(len(head), maxHeader)]
+}
+
+// Close frees the message's share of the budget.
+func (m *spooled) Close() {
+	if m.file != nil {
+		m.file.Close()
+	}
+	m.data, m.file = nil, nil
+	m.free()
+}
+
+// budget hands out shares of a fixed sum, first come, first served.
+type budget struct {
+	mu      sync.Mutex
+	size    int64
+	left    int64
+	waiting []*claim
+}
+
+type claim struct {
+	n     int64
+	ready chan struct{}
+}
+
+func newBudget(size int64) *budget { return &budget{size: size, left: size} }
+
+// take waits for n, at most the whole budget, and returns what gives it back.
+func (b *budget) take(ctx context.Context, n int64) (func(), error) {
+	n = min(n, b.size)
+	b.mu.Lock()
+	c := &claim{n: n, ready: make(chan struct{})}
+	b.waiting = append(b.waiting, c)
+	b.serve()
+	b.mu.Unlock()
+	select {
+	case <-c.ready:
+	case <-ctx.Done():
+		if !b.withdraw(c) {
+			b.give(n)
+		}
+		return nil, context.Cause(ctx)
+	}
+	return sync.OnceFunc(func() { b.give(n) }), nil
+}
+
+func (b *budget) give(n int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.left += n
+	b.serve()
+}
+
+func (b *budget) serve() {
+	for len(b.waiting) > 0 && b.waiting[0].n <= b.left {
+		b.left -= b.waiting[0].n
+		close(b.waiting[0].ready)
+		b.waiting = b.waiting[1:]
+	}
+}
+
+// withdraw takes back a claim that was not served yet.
+func (b *budget) withdraw(c *claim) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for i, w := range b.waiting {
+		if w == c {
+			b.waiting = append(b.waiting[:i], b.waiting[i+1:]...)
+			b.serve()
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,327 @@
+package migrate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// mailboxRun is one run of one mailbox. Its checkpoint is changed by the goroutine of the run only.
+type mailboxRun struct {
+	*Runner
+	cp        *Checkpoint
+	tag       ETag
+	endpoint  Endpoint
+	before    Counts
+	keeper    *keeper
+	base      context.Context // outlives the leases: to write the checkpoint and to release
+	ctx       context.Context // ends when a lease is lost
+	soft      context.Context // ends when the budget is used up or the process is to stop
+	endSoft   context.CancelFunc
+	leaveGate func()
+	source    Source
+	target    Target
+	next      time.Time // when this mailbox wants to run again
+}
+
+// advance is the main loop: every folder, window by window, newest messages first, until nothing is
+// left or the budget is used up.
+func (m *mailboxRun) advance() error {
+	for broken := 0; ; broken++ {
+		err := m.sync()
+		m.disconnect()
+		if err == nil || broken == 3 || m.ctx.Err() != nil || m.soft.Err() != nil || Judge(err, 0).Action != Reconnect {
+			return m.orBudget(err)
+		}
+	}
+}
+
+// sync brings over what is missing and says when to come back.
+func (m *mailboxRun) sync() error {
+	if err := m.connect(); err != nil {
+		return err
+	}
+	if err := m.refreshFolders(); err != nil {
+		return err
+	}
+	if err := m.absorbTails(); err != nil {
+		return err
+	}
+	var later error
+	for _, f := range m.cp.Folders {
+		err := m.syncFolder(f)
+		if err != nil && Judge(err, 0).Action != SkipFolder {
+			return err
+		}
+		later = errors.Join(later, err)
+	}
+	if err := m.settleAll(); err != nil {
+		return err
+	}
+	if later != nil {
+		return later
+	}
+	return m.finishPass()
+}
+
+// finishPass is reached when every message at the source has an outcome, or waits for its look-up.
+func (m *mailboxRun) finishPass() error {
+	c := m.cp
+	if len(c.Doubtful) > 0 {
+		m.next = slices.MinFunc(c.Doubtful, func(a, b *Intent) int { return a.After.Compare(b.After) }).After
+		return nil
+	}
+	c.Passes, c.Ended = c.Passes+1, time.Now().UTC()
+	ordered, err := completionOrdered(m.ctx, m.Store, m.endpoint.Name, c.Mailbox.Batch)
+	if err != nil {
+		return err
+	}
+	if !ordered {
+		c.State, m.next = Synced, time.Now().Add(time.Duration(m.endpoint.SyncEvery))
+		return nil
+	}
+	c.State = Completing
+	return m.complete()
+}
+
+func (m *mailboxRun) connect() (err error) {
+	if m.source, err = m.Dial(m.ctx, m.endpoint, m.cp.Mailbox); err != nil {
+		return err
+	}
+	m.target, err = m.Open(m.ctx, m.cp.Mailbox)
+	if err == nil {
+		target := m.target
+		context.AfterFunc(m.ctx, func() { target.Close() }) // a lost lease cuts the target off at once
+	}
+	return err
+}
+
+func (m *mailboxRun) disconnect() {
+	if m.source != nil {
+		m.source.Close()
+	}
+	if m.target != nil {
+		m.target.Close()
+	}
+	m.source, m.target = nil, nil
+}
+
+// orBudget turns the end of the budget into a normal hand-over.
+func (m *mailboxRun) orBudget(err error) error {
+	if errors.Is(err, errBudget) {
+		m.next = time.Now()
+		return nil
+	}
+	return err
+}
+
+// errBudget ends a run at a safe point.
+var errBudget = errors.New("the run's budget is used up")
+
+func (m *mailboxRun) lost() bool {
+	return KindOf(context.Cause(m.ctx)) == LostOwnership
+}
+
+// save writes the checkpoint under the version this run knows.
+func (m *mailboxRun) save() error {
+	if m.lost() {
+		return context.Cause(m.ctx)
+	}
+	m.cp.Since = time.Now().UTC()
+	tag, err := SaveCheckpoint(context.WithoutCancel(m.base), m.Store, m.cp, Condition{Match: m.tag})
+	if err != nil {
+		return err
+	}
+	m.tag = tag
+	return nil
+}
+
+func (m *mailboxRun) release() {
+	m.endSoft()
+	m.keeper.release(context.WithoutCancel(m.base))
+	if m.leaveGate != nil {
+		m.leaveGate()
+	}
+}
+
+// softenBy ends the soft context when the channel closes.
+func (m *mailboxRun) softenBy(asked <-chan struct{}) {
+	if asked == nil {
+		return
+	}
+	soft, end := m.soft, m.endSoft
+	go func() {
+		select {
+		case <-asked:
+			end()
+		case <-soft.Done():
+		}
+	}()
+}
+
+// refreshFolders lists the source's folders and keeps the cursors of those known.
+func (m *mailboxRun) refreshFolders() error {
+	listed, err := m.source.Folders(m.ctx)
+	if err != nil {
+		return err
+	}
+	uses := make(map[string]SourceFolder)
+	for _, f := range listed {
+		if f.Use != "" {
+			uses[pathKey(f.Path)] = f
+		}
+	}
+	for _, f := range listed {
+		if !f.Selectable || f.Use == UseFlagged || m.excluded(f) {
+			continue // what a virtual folder shows stands in its own folder
+		}
+		key := folderKey(f.Name)
+		cursor := m.cp.folder(key)
+		if cursor == nil {
+			cursor = &FolderCursor{Name: f.Name, Key: key}
+			m.cp.Folders = append(m.cp.Folders, cursor)
+		}
+		cursor.Use, cursor.Path = placement(f, uses)
+	}
+	return nil
+}
+
+// placement finds the role and the path below it for a folder: its own, or that of the nearest
+// folder above it that has one, so that what lies below Sent comes to lie below Sent Items.
+func placement(f SourceFolder, uses map[string]SourceFolder) (SpecialUse, []string) {
+	for n := len(f.Path); n > 0; n-- {
+		if above, ok := uses[pathKey(f.Path[:n])]; ok && above.Use != UseAll && above.Use != UseFlagged {
+			return above.Use, slices.Clone(f.Path[n-1:])
+		}
+	}
+	return f.Use, slices.Clone(f.Path)
+}
+
+func pathKey(path []string) string { return fmt.Sprintf("%q", path) }
+
+func (m *mailboxRun) excluded(f SourceFolder) bool {
+	path := ""
+	for i, segment := range f.Path {
+		if i > 0 {
+			path += "/"
+		}
+		path += segment
+		if slices.Contains(m.endpoint.ExcludeFolder, path) {
+			return true
+		}
+	}
+	return false
+}
+
+// syncFolder brings over what one folder has and its ledger has not.
+func (m *mailboxRun) syncFolder(f *FolderCursor) error {
+	existing, err := m.survey(f)
+	if err != nil {
+		return err
+	}
+	todo := existing.Minus(f.Done).Minus(m.doubtful(f.Key))
+	if todo.Empty() {
+		return nil
+	}
+	if f.Use == UseAll {
+		m.doubt(f, todo, true)
+		return nil
+	}
+	if f.Target.ID == "" {
+		if f.Target, err = m.target.Folder(m.ctx, f.Use, f.Path); err != nil {
+			return err
+		}
+	}
+	for !todo.Empty() {
+		if m.soft.Err() != nil {
+			return errBudget
+		}
+		window, err := m.nextWindow(todo)
+		if err != nil {
+			return err
+		}
+		if err := m.window(f, window); err != nil {
+			return err
+		}
+		todo = todo.Minus(window)
+	}
+	return nil
+}
+
+// survey opens a folder and lists its UIDs. A new UIDVALIDITY means that every UID was given anew:
+// the cursor starts over, and each message is looked up at the target before it is written.
+func (m *mailboxRun) survey(f *FolderCursor) (UIDSet, error) {
+	for try := 0; ; try++ {
+		state, err := m.source.Open(m.ctx, f.Name)
+		if err != nil {
+			return UIDSet{}, err
+		}
+		existing, err := m.source.UIDs(m.ctx, 1, ^UID(0))
+		if err != nil {
+			return UIDSet{}, err
+		}
+		if existing.Len() < state.Messages {
+			if try < 2 { // removed meanwhile, or the server forgot some
+				continue
+			}
+			return UIDSet{}, &Error{Op: "list messages", Mailbox: string(m.cp.Mailbox.ID), Folder: f.Name, Kind: Unreachable,
+				Err: fmt.Errorf("the server names %d UIDs for %d messages", existing.Len(), state.Messages)}
+		}
+		f.Total = existing.Len()
+		if f.UIDValidity != state.UIDValidity {
+			m.startOver(f, state, existing)
+		}
+		return existing, nil
+	}
+}
+
+func (m *mailboxRun) startOver(f *FolderCursor, state FolderState, existing UIDSet) {
+	known := f.UIDValidity != 0
+	f.UIDValidity = state.UIDValidity
+	if !known {
+		return
+	}
+	f.Done, f.Counts = UIDSet{}, Counts{}
+	f.Ledger = LedgerMark{Generation: f.Ledger.Generation + 1}
+	m.cp.Doubtful = slices.DeleteFunc(m.cp.Doubtful, func(i *Intent) bool { return i.Folder == f.Key })
+	m.doubt(f, existing, false)
+}
+
+// doubt has messages looked up before they are written, in portions of a window.
+func (m *mailboxRun) doubt(f *FolderCursor, uids UIDSet, anywhere bool) {
+	for !uids.Empty() {
+		part := uids.Newest(m.Limits.WindowMessages)
+		m.cp.Doubtful = append(m.cp.Doubtful, &Intent{Folder: f.Key, UIDs: part, Anywhere: anywhere, After: time.Now().UTC()})
+		uids = uids.Minus(part)
+	}
+}
+
+func (m *mailboxRun) doubtful(folder string) UIDSet {
+	var s UIDSet
+	for _, i := range m.cp.Doubtful {
+		if i.Folder == folder {
+			s.Union(i.UIDs)
+		}
+	}
+	return s
+}
+
+// nextWindow takes the newest messages that fit a window: at least one.
+func (m *mailboxRun) nextWindow(todo UIDSet) (UIDSet, error) {
+	candidates, sizes := todo.Newest(m.Limits.WindowMessages), make(map[UID]int64)
+	err := m.source.Describe(m.ctx, candidates, func(i MessageInfo) error { sizes[i.UID] = i.Size; return nil })
+	if err != nil {
+		return UIDSet{}, err
+	}
+	var window UIDSet
+	var octets int64
+	for u := range candidates.Descending {
+		if octets += sizes[u]; octets > m.Limits.WindowOctets && !window.Empty() {
+			break
+		}
+		window.Add(u)
+	}
+	return window, nil
+}

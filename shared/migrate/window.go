@@ -1,0 +1,205 @@
+package migrate
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+	"time"
+)
+
+// job is one message on its way from the source to a writer.
+type job struct {
+	info  MessageInfo
+	key   string
+	spool *spooled
+}
+
+// result is what became of it. Without a record, nothing is known to have happened; doubtful means
+// that the target may have it.
+type result struct {
+	uid      UID
+	record   *Record
+	doubtful bool
+	err      error
+}
+
+// window brings one window of messages over: intent → target writes → ledger → (with the next
+// intent, or at the end) checkpoint.
+func (m *mailboxRun) window(f *FolderCursor, uids UIDSet) error {
+	m.cp.Intent = &Intent{Folder: f.Key, UIDs: uids}
+	if err := m.save(); err != nil {
+		return err
+	}
+	var seen UIDSet
+	results, err := m.transfer(f, uids, &seen)
+	if m.lost() {
+		return context.Cause(m.ctx)
+	}
+	records, doubtful, writeErr := sortOut(results)
+	if err == nil && writeErr == nil {
+		var missing []Record
+		if missing, err = m.account(f, uids.Minus(seen)); err == nil {
+			records = append(records, missing...)
+		}
+	}
+	if ledgerErr := m.record(f, records); ledgerErr != nil {
+		return ledgerErr
+	}
+	if !doubtful.Empty() {
+		m.cp.Doubtful = append(m.cp.Doubtful, &Intent{Folder: f.Key, UIDs: doubtful, After: time.Now().Add(m.Limits.LongestRequest).UTC()})
+	}
+	m.cp.Intent = nil
+	return errors.Join(writeErr, err)
+}
+
+// transfer reads the messages one after the other and writes several at a time. Every message that
+// was handed to a writer has a result.
+func (m *mailboxRun) transfer(f *FolderCursor, uids UIDSet, seen *UIDSet) ([]result, error) {
+	ctx, cancel := context.WithCancelCause(m.ctx)
+	defer cancel(nil)
+	jobs, out := make(chan job), make(chan result)
+	var writers sync.WaitGroup
+	for range max(1, m.target.Writers()) {
+		writers.Go(func() { m.write(ctx, f, jobs, out, cancel) })
+	}
+	var results []result
+	collected := make(chan struct{})
+	go func() {
+		defer close(collected)
+		for r := range out {
+			results = append(results, r)
+		}
+	}()
+	err := m.source.Fetch(ctx, uids, func(info MessageInfo, octets int64, body io.Reader) error {
+		return m.receive(ctx, info, octets, body, jobs, seen)
+	})
+	close(jobs)
+	writers.Wait()
+	close(out)
+	<-collected
+	if cause := context.Cause(ctx); cause != nil && m.ctx.Err() == nil {
+		err = nil // a writer ended it and has its own result
+	}
+	return results, err
+}
+
+// receive spools one message and hands it to a writer.
+func (m *mailboxRun) receive(ctx context.Context, info MessageInfo, octets int64, body io.Reader, jobs chan<- job, seen *UIDSet) error {
+	if m.soft.Err() != nil {
+		return errBudget
+	}
+	s, err := m.Spool.Fill(ctx, octets, body)
+	if err != nil {
+		return err
+	}
+	key := ReadFingerprint(s.Header(), info.Received, m.Words).Key()
+	select {
+	case jobs <- job{info: info, key: key, spool: s}:
+		seen.Add(info.UID)
+		return nil
+	case <-ctx.Done():
+		s.Close()
+		return context.Cause(ctx)
+	}
+}
+
+// write is one writer. An error that is not about the message ends the transfer.
+func (m *mailboxRun) write(ctx context.Context, f *FolderCursor, jobs <-chan job, out chan<- result, cancel context.CancelCauseFunc) {
+	for j := range jobs {
+		r := m.put(ctx, f, j)
+		j.spool.Close()
+		if r.err != nil {
+			cancel(r.err)
+		}
+		out <- r
+	}
+}
+
+func (m *mailboxRun) put(ctx context.Context, f *FolderCursor, j job) result {
+	r := result{uid: j.info.UID}
+	if ctx.Err() != nil {
+		return r
+	}
+	if !m.keeper.holds() {
+		r.err = &Error{Op: "write message", Kind: LostOwnership, Err: ErrLeaseLost}
+		return r
+	}
+	receipt, err := m.target.Put(ctx, f.Target, Outgoing{Flags: j.info.Flags, Received: j.info.Received, Size: j.spool.octets, Open: j.spool.Open})
+	rec := Record{Epoch: m.cp.Epoch, UID: j.info.UID, Key: j.key, Octets: j.spool.octets, Flags: j.info.Flags}
+	switch {
+	case err == nil:
+		rec.Outcome, rec.TargetValid, rec.TargetUID = Migrated, receipt.UIDValidity, receipt.UID
+		r.record = &rec
+	case OutcomeUnknown(err):
+		r.doubtful, r.err = true, err
+	case Judge(err, 0).Action == SkipMessage:
+		rec.Outcome, rec.Reason = NotMigrated, err.Error()
+		r.record = &rec
+	default:
+		r.err = err
+	}
+	return r
+}
+
+// sortOut folds the results of a window.
+func sortOut(results []result) (records []Record, doubtful UIDSet, err error) {
+	for _, r := range results {
+		if r.record != nil {
+			records = append(records, *r.record)
+		}
+		if r.doubtful {
+			doubtful.Add(r.uid)
+		}
+		if r.err != nil && err == nil {
+			err = r.err
+		}
+	}
+	return records, doubtful, err
+}
+
+// account gives an outcome to what was requested and did not come: gone since, or not delivered.
+func (m *mailboxRun) account(f *FolderCursor, missing UIDSet) ([]Record, error) {
+	if missing.Empty() {
+		return nil, nil
+	}
+	ranges := missing.Ranges()
+	still, err := m.source.UIDs(m.ctx, ranges[0].First, missing.Max())
+	if err != nil {
+		return nil, err
+	}
+	var records []Record
+	for u := range missing.Descending {
+		r := Record{Epoch: m.cp.Epoch, UID: u, Outcome: Skipped, Reason: "removed at the source before it was fetched"}
+		if still.Contains(u) {
+			r.Outcome, r.Reason = NotMigrated, "the source server lists this message but does not deliver it"
+		}
+		records = append(records, r)
+	}
+	return records, nil
+}
+
+// record writes outcomes to the ledger and then into the cursor. Progress forgives past trouble.
+func (m *mailboxRun) record(f *FolderCursor, records []Record) error {
+	if len(records) == 0 {
+		return nil
+	}
+	mark, err := appendRecords(context.WithoutCancel(m.base), m.Store, m.cp.Mailbox.ID, f.Key, f.Ledger, records)
+	if err != nil {
+		return err
+	}
+	f.Ledger = mark
+	f.absorb(records)
+	m.cp.Deaths, m.cp.Restores, m.cp.Failures = 0, 0, 0
+	return nil
+}
+
+// absorb counts records of UIDs that had no outcome yet.
+func (f *FolderCursor) absorb(records []Record) {
+	for _, r := range records {
+		if !f.Done.Contains(r.UID) {
+			f.Done.Add(r.UID)
+			f.Counts.add(r)
+		}
+	}
+}
