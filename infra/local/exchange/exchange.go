@@ -1,0 +1,267 @@
+// Package exchange is a stand-in for Exchange Online on one machine: one
+// mailbox store, a Microsoft Graph face and an IMAP face over it, and the token
+// endpoint both need. It refuses what Exchange refuses.
+package exchange
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"mailferry/infra/local/exchange/graph"
+	"mailferry/infra/local/exchange/imap"
+	"mailferry/infra/local/exchange/store"
+	"mailferry/infra/local/exchange/token"
+)
+
+type (
+	// User is a directory entry, with a mailbox if licensed or shared.
+	User = store.User
+	// Mailbox is a mailbox as the tests see it.
+	Mailbox = store.Mailbox
+	// Message is a message as the tests see it.
+	Message = store.Message
+	// Stats sums up a mailbox.
+	Stats = store.Stats
+)
+
+// Defaults of Options.
+const (
+	DefaultTenantID       = "11111111-2222-4333-8444-555555555555"
+	DefaultClientID       = "aaaaaaaa-bbbb-4ccc-8ddd-eeeeeeeeeeee"
+	DefaultClientSecret   = "local-exchange-secret"
+	DefaultMaxMessageSize = 36 << 20 // MaxReceiveSize of a new mailbox
+)
+
+// Options say what Start starts; the zero value is usable.
+type Options struct {
+	// Dir holds bodies, the journal, the signing key and the self-made
+	// certificate, and is picked up again at the next start. If it is empty, a
+	// temporary directory is used and removed by Close.
+	Dir                string
+	GraphAddr          string // default "127.0.0.1:0"
+	IMAPAddr           string // default "127.0.0.1:0"
+	TenantID, ClientID string
+	ClientSecret       string
+	TLS                tls.Certificate // default: self-made, see CA
+	Logger             *slog.Logger    // default discards
+	Now                func() time.Time
+	// MaxMessageSize in bytes is the limit of mailboxes that set none; default
+	// DefaultMaxMessageSize.
+	MaxMessageSize           int64
+	MaxConnectionsPerMailbox int           // over IMAP; default 16
+	TokenLifetime            time.Duration // default 1 hour
+}
+
+func (o Options) withDefaults() Options {
+	o.GraphAddr = cmp.Or(o.GraphAddr, "127.0.0.1:0")
+	o.IMAPAddr = cmp.Or(o.IMAPAddr, "127.0.0.1:0")
+	o.TenantID = cmp.Or(o.TenantID, DefaultTenantID)
+	o.ClientID = cmp.Or(o.ClientID, DefaultClientID)
+	o.ClientSecret = cmp.Or(o.ClientSecret, DefaultClientSecret)
+	o.MaxMessageSize = cmp.Or(o.MaxMessageSize, DefaultMaxMessageSize)
+	o.MaxConnectionsPerMailbox = cmp.Or(o.MaxConnectionsPerMailbox, 16)
+	o.TokenLifetime = cmp.Or(o.TokenLifetime, time.Hour)
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return o
+}
+
+// Server is a running stand-in.
+type Server struct {
+	store   *store.Store
+	ca      []byte
+	temp    string // directory to remove, "" if none
+	http    *http.Server
+	graph   net.Listener
+	imap    *imap.Server
+	imapOn  string
+	serving sync.WaitGroup
+	stop    func() bool
+	close   func() error
+}
+
+// Start opens the store and serves until Close is called or ctx ends.
+func Start(ctx context.Context, o Options) (*Server, error) {
+	o = o.withDefaults()
+	s := &Server{}
+	s.close = sync.OnceValue(s.shutdown)
+	if err := s.start(ctx, o); err != nil {
+		return nil, errors.Join(fmt.Errorf("start Exchange stand-in: %w", err), s.close())
+	}
+	s.stop = context.AfterFunc(ctx, func() {
+		if err := s.close(); err != nil {
+			o.Logger.Error("stop Exchange stand-in", "error", err)
+		}
+	})
+	return s, nil
+}
+
+func (s *Server) start(ctx context.Context, o Options) error {
+	err := s.prepareDir(&o)
+	if err != nil {
+		return err
+	}
+	if s.store, err = store.Open(store.Options{Dir: o.Dir, Now: o.Now}); err != nil {
+		return err
+	}
+	cert, err := certificate(o)
+	if err != nil {
+		return err
+	}
+	s.ca = chainPEM(cert)
+	key, err := signingKey(filepath.Join(o.Dir, "signing.key"))
+	if err != nil {
+		return err
+	}
+	authority := &token.Authority{
+		TenantID: o.TenantID, ClientID: o.ClientID, ClientSecret: o.ClientSecret,
+		Key: key, Lifetime: o.TokenLifetime, Now: o.Now,
+	}
+	tlsConfig := &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
+	if err := s.startIMAP(ctx, o, authority, tlsConfig.Clone()); err != nil {
+		return err
+	}
+	return s.startHTTP(ctx, o, authority, tlsConfig)
+}
+
+func (s *Server) prepareDir(o *Options) error {
+	if o.Dir != "" {
+		return os.MkdirAll(o.Dir, 0o700)
+	}
+	dir, err := os.MkdirTemp("", "exchange-")
+	o.Dir, s.temp = dir, dir
+	return err
+}
+
+func (s *Server) startIMAP(ctx context.Context, o Options, a *token.Authority, t *tls.Config) error {
+	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", o.IMAPAddr)
+	if err != nil {
+		return fmt.Errorf("listen for IMAP: %w", err)
+	}
+	s.imapOn = ln.Addr().String()
+	s.imap = imap.Serve(ln, imap.Options{
+		Store: s.store, TLS: t, Logger: o.Logger,
+		Check: func(raw string) error {
+			_, err := a.Check(raw, token.Outlook)
+			return err
+		},
+		MaxMessageSize: o.MaxMessageSize, MaxConnectionsPerMailbox: o.MaxConnectionsPerMailbox,
+	})
+	return nil
+}
+
+// startHTTP serves Graph and the token endpoint from one listener.
+func (s *Server) startHTTP(ctx context.Context, o Options, a *token.Authority, t *tls.Config) error {
+	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", o.GraphAddr)
+	if err != nil {
+		return fmt.Errorf("listen for Graph: %w", err)
+	}
+	s.graph = ln
+	login := http.NewServeMux()
+	a.Register(login)
+	face := graph.New(graph.Options{
+		Store: s.store, TenantID: o.TenantID, Logger: o.Logger, Now: o.Now,
+		Check: func(raw string) error {
+			_, err := a.Check(raw, token.Graph)
+			return err
+		},
+	})
+	s.http = &http.Server{
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if strings.HasPrefix(r.URL.Path, "/v1.0/") {
+				face.ServeHTTP(w, r)
+			} else {
+				login.ServeHTTP(w, r)
+			}
+		}),
+		TLSConfig: t, ReadHeaderTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute,
+		ErrorLog: slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug),
+	}
+	s.serving.Go(func() {
+		if err := s.http.ServeTLS(ln, "", ""); !errors.Is(err, http.ErrServerClosed) {
+			o.Logger.Error("serve Graph", "error", err)
+		}
+	})
+	return nil
+}
+
+// GraphURL is the base URL of Graph with its version.
+func (s *Server) GraphURL() string { return s.TokenURL() + "/v1.0" }
+
+// TokenURL is the authority host, to which clients add the tenant.
+func (s *Server) TokenURL() string { return "https://" + s.graph.Addr().String() }
+
+// IMAPAddr is where IMAP over TLS listens.
+func (s *Server) IMAPAddr() string { return s.imapOn }
+
+// CA is the certificate to trust, in PEM; all faces use it, for 127.0.0.1 and
+// localhost.
+func (s *Server) CA() []byte { return append([]byte(nil), s.ca...) }
+
+// AddUser adds a user. One with a known UPN keeps ids, folders and messages.
+func (s *Server) AddUser(u User) error { return s.store.AddUser(u) }
+
+// Mailbox looks a mailbox up by UPN, id, mail or proxy address.
+func (s *Server) Mailbox(address string) (*Mailbox, bool) { return s.store.Mailbox(address) }
+
+// Close ends all connections and closes the files. Later calls return what the
+// first one did.
+func (s *Server) Close() error {
+	if s.stop != nil {
+		s.stop()
+	}
+	return s.close()
+}
+
+func (s *Server) shutdown() error {
+	var errs []error
+	if s.imap != nil {
+		errs = append(errs, s.imap.Close())
+	}
+	if s.http != nil {
+		errs = append(errs, s.http.Close())
+		s.serving.Wait()
+	}
+	if s.store != nil {
+		errs = append(errs, s.store.Close())
+	}
+	if s.temp != "" {
+		errs = append(errs, os.RemoveAll(s.temp))
+	}
+	return errors.Join(errs...)
+}
+
+// signingKey reads the key of the tokens or makes one, so that tokens outlive
+// a restart.
+func signingKey(path string) ([]byte, error) {
+	key, err := os.ReadFile(path)
+	if err == nil && len(key) == 32 {
+		return key, nil
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("read signing key: %w", err)
+	}
+	key = make([]byte, 32)
+	rand.Read(key)
+	if err := os.WriteFile(path, key, 0o600); err != nil {
+		return nil, fmt.Errorf("write signing key: %w", err)
+	}
+	return key, nil
+}

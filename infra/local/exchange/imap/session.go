@@ -1,0 +1,235 @@
+package imap
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"mailferry/infra/local/exchange/store"
+)
+
+const (
+	capabilities = "IMAP4 IMAP4rev1 AUTH=PLAIN AUTH=XOAUTH2 SASL-IR UIDPLUS MOVE ID UNSELECT CHILDREN IDLE NAMESPACE LITERAL+"
+	// maxErrors ends a connection (imapsync, FAQ.Office365.txt).
+	maxErrors = 10
+
+	// Errors as Exchange numbers them: a command it cannot read, one it does
+	// not know and an argument it refuses.
+	tooLong     = badReply("Command Error. 10")
+	unknown     = badReply("Command Error. 12")
+	badArgument = badReply("Command Argument Error. 11")
+	wrongState  = badReply("Command received in Invalid state.")
+)
+
+// badReply is the text of a BAD reply; noReply that of a NO reply.
+type (
+	badReply string
+	noReply  string
+)
+
+func (e badReply) Error() string { return "BAD " + string(e) }
+func (e noReply) Error() string  { return "NO " + string(e) }
+
+// session is one connection. One goroutine owns it; while IDLE, a second one
+// owns the writing half.
+type session struct {
+	server *Server
+	conn   *deadlineConn
+	in     *reader
+	bw     *bufio.Writer
+
+	mailbox  *store.Mailbox // nil until authenticated
+	selected *view          // nil unless a folder is selected
+	errors   int
+	logout   bool
+}
+
+// state a command needs
+type state int
+
+const (
+	anyState state = iota
+	authenticated
+	withFolder
+)
+
+// handler runs a command; it returns the text after "tag OK".
+type handler struct {
+	needs state
+	run   func(*session, command) (string, error)
+}
+
+var handlers map[string]handler
+
+func init() {
+	handlers = map[string]handler{
+		"CAPABILITY":   {anyState, (*session).capability},
+		"NOOP":         {anyState, completed},
+		"ID":           {anyState, (*session).id},
+		"LOGOUT":       {anyState, (*session).bye},
+		"AUTHENTICATE": {anyState, (*session).authenticate},
+		"LOGIN":        {anyState, (*session).login},
+		"STARTTLS":     {anyState, func(*session, command) (string, error) { return "", wrongState }},
+		"NAMESPACE":    {authenticated, (*session).namespace},
+		"LIST":         {authenticated, (*session).list},
+		"LSUB":         {authenticated, (*session).list},
+		"SUBSCRIBE":    {authenticated, (*session).subscribe},
+		"UNSUBSCRIBE":  {authenticated, (*session).subscribe},
+		"CREATE":       {authenticated, (*session).create},
+		"DELETE":       {authenticated, (*session).deleteFolder},
+		"RENAME":       {authenticated, (*session).rename},
+		"STATUS":       {authenticated, (*session).status},
+		"SELECT":       {authenticated, (*session).selectFolder},
+		"EXAMINE":      {authenticated, (*session).selectFolder},
+		"APPEND":       {authenticated, (*session).appendMessage},
+		"IDLE":         {authenticated, (*session).idle},
+		"CHECK":        {withFolder, completed},
+		"CLOSE":        {withFolder, (*session).closeFolder},
+		"UNSELECT":     {withFolder, (*session).unselect},
+		"EXPUNGE":      {withFolder, (*session).expunge},
+		"SEARCH":       {withFolder, (*session).search},
+		"FETCH":        {withFolder, (*session).fetch},
+		"STORE":        {withFolder, (*session).storeFlags},
+		"COPY":         {withFolder, (*session).copyMessages},
+		"MOVE":         {withFolder, (*session).copyMessages},
+	}
+	for _, name := range []string{"SEARCH", "FETCH", "STORE", "COPY", "MOVE", "EXPUNGE"} {
+		handlers["UID "+name] = handlers[name]
+	}
+}
+
+func completed(_ *session, c command) (string, error) { return c.name + " completed.", nil }
+
+func (s *session) serve() {
+	defer func() {
+		if s.mailbox != nil {
+			s.server.leave(s.mailbox)
+		}
+	}()
+	s.untagged("OK The Microsoft Exchange IMAP4 service is ready.")
+	for s.bw.Flush() == nil && !s.logout {
+		c, err := s.in.read()
+		switch {
+		case errors.Is(err, errTooLong):
+			err = tooLong
+		case errors.Is(err, errSyntax):
+			err = unknown
+		case err != nil:
+			return
+		}
+		if !s.answer(c, err) {
+			return
+		}
+	}
+	s.bw.Flush()
+}
+
+// answer runs c, unless it could not be read, and replies. It returns false if
+// the connection is over.
+func (s *session) answer(c command, err error) bool {
+	var text string
+	if err == nil {
+		text, err = s.run(&c)
+	}
+	tag := c.tag
+	if tag == "" {
+		tag = "*"
+	}
+	var bad badReply
+	var no noReply
+	switch {
+	case err == nil:
+		s.printf("%s OK %s\r\n", tag, text)
+	case errors.As(err, &no):
+		s.printf("%s %s\r\n", tag, no)
+	case errors.As(err, &bad):
+		s.printf("%s %s\r\n", tag, bad)
+		if s.errors++; s.errors >= maxErrors {
+			s.untagged("BYE Connection is closed. 14")
+			s.logout = true
+		}
+	case errors.Is(err, errConnection):
+		return false
+	default:
+		s.server.o.Logger.Error("run IMAP command", "command", c.name, "error", err)
+		s.printf("%s NO Server Unavailable. 15\r\n", tag)
+	}
+	return true
+}
+
+// errConnection marks errors after which the stream cannot be followed.
+var errConnection = errors.New("connection failed")
+
+func (s *session) run(c *command) (string, error) {
+	if c.name == "UID" && len(c.args) > 0 {
+		sub, _ := c.args[0].atom()
+		c.name, c.args = "UID "+strings.ToUpper(sub), c.args[1:]
+	}
+	h, ok := handlers[c.name]
+	switch {
+	case c.message != nil && (!ok || h.needs == authenticated && s.mailbox == nil):
+		return "", s.refuseMessage(c.message, wrongState)
+	case !ok:
+		return "", unknown
+	case h.needs >= authenticated && s.mailbox == nil, h.needs == withFolder && s.selected == nil:
+		return "", wrongState
+	}
+	text, err := h.run(s, *c)
+	if err == nil && s.selected != nil {
+		// Sequence numbers stay while a client may be using them (RFC 3501, 7.4.1).
+		err = s.selected.refresh(s, c.name != "FETCH" && c.name != "STORE" && c.name != "SEARCH")
+	}
+	return text, err
+}
+
+func (s *session) printf(format string, args ...any) { fmt.Fprintf(s.bw, format, args...) }
+
+func (s *session) untagged(format string, args ...any) { s.printf("* "+format+"\r\n", args...) }
+
+// proceed asks the client for the literal or reply it announced.
+func (s *session) proceed() error {
+	s.printf("+ Ready for additional command text.\r\n")
+	return s.bw.Flush()
+}
+
+// readLine reads a line that belongs to a running command.
+func (s *session) readLine() (string, error) {
+	budget := maxCommand
+	line, err := s.in.line(&budget)
+	if err != nil && !errors.Is(err, errTooLong) {
+		return "", fmt.Errorf("%w: %w", errConnection, err)
+	}
+	return line, err
+}
+
+// refuseMessage reads away a message that comes unasked and returns reply.
+func (s *session) refuseMessage(lit *literal, reply error) error {
+	if lit.sync {
+		return reply
+	}
+	if _, err := io.CopyN(io.Discard, s.in.br, lit.size); err != nil {
+		return fmt.Errorf("%w: %w", errConnection, err)
+	}
+	if _, err := s.readLine(); err != nil && !errors.Is(err, errTooLong) {
+		return err
+	}
+	return reply
+}
+
+func (s *session) capability(command) (string, error) {
+	s.untagged("CAPABILITY %s", capabilities)
+	return "CAPABILITY completed.", nil
+}
+
+func (s *session) id(command) (string, error) {
+	s.untagged(`ID ("name" "Microsoft.Exchange.Imap4.Imap4Server" "version" "15.20")`)
+	return "ID completed", nil
+}
+
+func (s *session) bye(command) (string, error) {
+	s.untagged("BYE Microsoft Exchange Server IMAP4 server signing off.")
+	s.logout = true
+	return "LOGOUT completed.", nil
+}
