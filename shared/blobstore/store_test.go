@@ -241,8 +241,27 @@ func TestWrongConnectionStrings(t *testing.T) {
 	}
 }
 
+// A token that cannot be had is nothing that trying again mends.
+func TestTokenFails(t *testing.T) {
+	client, err := azblob.NewClient("https://127.0.0.1:1", noCredential{}, clientOptions())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _, err = New(client, "box").Get(t.Context(), "a")
+	var e *migrate.Error
+	if !errors.As(err, &e) || e.Kind != migrate.Permission || e.Advice == "" {
+		t.Fatal(err)
+	}
+}
+
 type noCredential struct{}
 
 func (noCredential) GetToken(context.Context, policy.TokenRequestOptions) (azcore.AccessToken, error) {
-	return azcore.AccessToken{}, errors.New("no token here")
+	return azcore.AccessToken{}, noToken{}
 }
+
+// noToken is marked as azidentity marks its errors.
+type noToken struct{}
+
+func (noToken) Error() string { return "no token here" }
+func (noToken) NonRetriable() {}
