@@ -284,3 +284,22 @@ func Summaries(ctx context.Context, s Store, endpoint string, yield func(Summary
 		return nil
 	})
 }
+
+// RetrySignIn gives a mailbox that failed because of its password another try, after new credentials
+// were stored. Any other mailbox stays as it is.
+func RetrySignIn(ctx context.Context, s Store, id MailboxID) error {
+	c, tag, err := LoadCheckpoint(ctx, s, id)
+	if err != nil {
+		return err
+	}
+	if c.State != Failed || c.Problem == nil || c.Problem.Kind != SignIn {
+		return nil
+	}
+	c.State, c.Problem, c.Failures = Queued, nil, 0
+	c.moveTo(Waiting, time.Now())
+	_, err = SaveCheckpoint(ctx, s, c, Condition{Match: tag})
+	if errors.Is(err, ErrConflict) {
+		err = nil
+	}
+	return err
+}

@@ -1,0 +1,123 @@
+package migrate
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+)
+
+// BatchStatus is a batch as its mailboxes make it: no counter of its own.
+type BatchStatus struct {
+	Endpoint  string           `json:"endpoint"`
+	Batch     string           `json:"batch"`
+	State     string           `json:"state"`
+	Mailboxes int              `json:"mailboxes"`
+	States    map[State]int    `json:"states"`
+	Messages  int              `json:"messages"` // with an outcome
+	Total     int              `json:"total"`    // at the source
+	Counts    Counts           `json:"counts"`
+	Details   []*MailboxStatus `json:"details,omitempty"`
+}
+
+// MailboxStatus is one mailbox of a batch.
+type MailboxStatus struct {
+	ID      MailboxID     `json:"id"`
+	Address string        `json:"address"`
+	State   State         `json:"state"`
+	Phase   Phase         `json:"phase"`
+	Counts  Counts        `json:"counts"`
+	Total   int           `json:"total"`
+	Passes  int           `json:"passes"`
+	Due     time.Time     `json:"due,omitzero"`
+	Active  Duration      `json:"active"`
+	Problem *Problem      `json:"problem,omitempty"`
+	Check   *Verification `json:"verification,omitempty"`
+}
+
+// Batches sums up every batch of an endpoint, in order of name.
+func Batches(ctx context.Context, s Store, endpoint string) ([]*BatchStatus, error) {
+	byName := make(map[string]*BatchStatus)
+	err := Summaries(ctx, s, endpoint, func(sum Summary) error {
+		b := byName[sum.Batch]
+		if b == nil {
+			b = &BatchStatus{Endpoint: endpoint, Batch: sum.Batch, States: make(map[State]int)}
+			byName[sum.Batch] = b
+		}
+		b.Mailboxes++
+		b.States[sum.State]++
+		b.Messages, b.Total, b.Counts = b.Messages+sum.Messages, b.Total+sum.Total, b.Counts.Plus(sum.Counts)
+		return nil
+	})
+	list := make([]*BatchStatus, 0, len(byName))
+	for _, b := range byName {
+		b.State = b.derive()
+		list = append(list, b)
+	}
+	slices.SortFunc(list, func(a, b *BatchStatus) int { return strings.Compare(a.Batch, b.Batch) })
+	return list, err
+}
+
+// derive gives the state a batch has by its mailboxes, in the native tool's words.
+func (b *BatchStatus) derive() string {
+	n := func(states ...State) (sum int) {
+		for _, s := range states {
+			sum += b.States[s]
+		}
+		return sum
+	}
+	switch {
+	case n(Completed, CompletedWithWarnings, Failed) == b.Mailboxes && n(Failed, CompletedWithWarnings) == 0:
+		return "Completed"
+	case n(Completed, CompletedWithWarnings, Failed) == b.Mailboxes:
+		return "CompletedWithErrors"
+	case n(Completing, Completed, CompletedWithWarnings) > 0:
+		return "Completing"
+	case n(Synced, IncrementalSyncing, Failed) == b.Mailboxes && n(Failed) == 0:
+		return "Synced"
+	case n(Synced, IncrementalSyncing, Failed) == b.Mailboxes:
+		return "SyncedWithErrors"
+	default:
+		return "Syncing"
+	}
+}
+
+// Detail is one batch with its mailboxes, or ErrNotFound.
+func Detail(ctx context.Context, s Store, endpoint, batch string) (*BatchStatus, error) {
+	var found *BatchStatus
+	list, err := Batches(ctx, s, endpoint)
+	for _, b := range list {
+		if b.Batch == batch {
+			found = b
+		}
+	}
+	if err != nil || found == nil {
+		return nil, cmpErr(err, ErrNotFound)
+	}
+	var ids []MailboxID
+	err = Summaries(ctx, s, endpoint, func(sum Summary) error {
+		if sum.Batch == batch {
+			ids = append(ids, sum.ID)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range ids {
+		c, _, err := LoadCheckpoint(ctx, s, id)
+		if err != nil {
+			return nil, err
+		}
+		found.Details = append(found.Details, &MailboxStatus{ID: id, Address: c.Mailbox.Target.Address, State: c.State, Phase: c.Phase,
+			Counts: c.Counts(), Total: c.Total(), Passes: c.Passes, Due: c.Due, Active: c.Active, Problem: c.Problem, Check: c.Verified})
+	}
+	return found, nil
+}
+
+func cmpErr(err, otherwise error) error {
+	if err != nil {
+		return err
+	}
+	return otherwise
+}
