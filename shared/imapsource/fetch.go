@@ -90,7 +90,9 @@ func (i *items) take(item imapclient.FetchItemData) {
 		}
 	case imapclient.FetchItemDataInternalDate:
 		i.date = true
-		i.info.Received = item.Time
+		if !item.Time.Equal(noDate) {
+			i.info.Received = item.Time
+		}
 	case imapclient.FetchItemDataRFC822Size:
 		i.info.Size = item.Size
 	}

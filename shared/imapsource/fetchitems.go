@@ -9,8 +9,8 @@ import (
 // dateLayout is date-time of RFC 9051 section 9.
 const dateLayout = "_2-Jan-2006 15:04:05 -0700"
 
-// noDate stands for a date that cannot be read: the zero time.
-var noDate = `"` + time.Time{}.Format(dateLayout) + `"`
+// noDate stands for a date that cannot be read. The library refuses the zero time.
+var noDate = time.Time{}.Add(time.Second)
 
 // fetchItems rewrites one line of a FETCH response: from its beginning or, if continued, from behind
 // a literal. A line that makes no sense ends the response there; what is missing then is asked for
@@ -30,30 +30,24 @@ func (r *responses) fetchItems(head, line string, continued bool) error {
 			break
 		}
 		name, rest := cutItemName(line)
-		if name == "" {
-			break
-		}
 		rest = strings.TrimLeft(rest, " ")
 		section, isBody := bodySection(name)
-		if before, size, ok := cutLiteral(rest); ok && before == "" {
-			if isBody {
-				add(section + " {" + strconv.FormatInt(size, 10) + "}\r\n")
-				r.out, r.literal, r.inFetch = out, size, true
-				return nil
-			}
-			if err := r.discard(size); err != nil {
-				return err
-			}
-			next, err := r.line()
+		if before, size, ok := cutLiteral(rest); ok && before == "" && isBody {
+			add(section + " {" + strconv.FormatInt(size, 10) + "}\r\n")
+			r.out, r.literal, r.inFetch = out, size, true
+			return nil
+		}
+		value, tail, ok := cutValue(rest)
+		if name == "" || !ok {
+			folded, again, err := r.foldLiteral(line)
 			if err != nil {
 				return err
 			}
-			line = next
+			if !again {
+				break
+			}
+			line = folded
 			continue
-		}
-		value, tail, ok := cutValue(rest)
-		if !ok {
-			break
 		}
 		line = tail
 		if item := cleanItem(name, section, value); item != "" {
@@ -129,10 +123,11 @@ func cleanItem(name, section, value string) string {
 		}
 	case "INTERNALDATE":
 		text, _, _ := cutQuoted(value)
-		if t, err := time.Parse(dateLayout, text); err == nil {
-			return `INTERNALDATE "` + t.Format(dateLayout) + `"`
+		t, err := time.Parse(dateLayout, text)
+		if err != nil || t.IsZero() {
+			t = noDate
 		}
-		return "INTERNALDATE " + noDate
+		return `INTERNALDATE "` + t.Format(dateLayout) + `"`
 	}
 	if _, ok := bodySection(name); ok {
 		if text, _, quoted := cutQuoted(value); quoted {

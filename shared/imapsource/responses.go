@@ -146,26 +146,35 @@ func (r *responses) line() (string, error) {
 // foldLiterals replaces each literal of a response by a quoted string.
 func (r *responses) foldLiterals(line string) (string, error) {
 	for {
-		head, size, ok := cutLiteral(line)
-		if !ok {
-			return line, nil
+		folded, again, err := r.foldLiteral(line)
+		if err != nil || !again {
+			return line, err
 		}
-		if size > maxLine || int64(len(line))+size > maxLine {
-			return "", errTooLong
-		}
-		text := make([]byte, size)
-		if _, err := io.ReadFull(r.src, text); err != nil {
-			return "", err
-		}
-		tail, err := r.line()
-		if err != nil {
-			return "", err
-		}
-		line = head + quote(string(text)) + tail
-		if len(line) > maxLine {
-			return "", errTooLong
-		}
+		line = folded
 	}
+}
+
+// foldLiteral replaces the literal at the end of a line, if there is one, and adds the next line.
+func (r *responses) foldLiteral(line string) (folded string, ok bool, err error) {
+	head, size, ok := cutLiteral(line)
+	if !ok {
+		return line, false, nil
+	}
+	if size > maxLine-int64(len(line)) {
+		return "", false, errTooLong
+	}
+	text := make([]byte, size)
+	if _, err := io.ReadFull(r.src, text); err != nil {
+		return "", false, err
+	}
+	tail, err := r.line()
+	if err != nil {
+		return "", false, err
+	}
+	if folded = head + quote(string(text)) + tail; len(folded) > maxLine {
+		return "", false, errTooLong
+	}
+	return folded, true, nil
 }
 
 // skipLiterals drops the rest of a response that is left out.
