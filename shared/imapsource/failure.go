@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"regexp"
+	"strings"
 
 	"github.com/emersion/go-imap/v2"
 
@@ -34,7 +35,7 @@ func (s *source) fail(ctx context.Context, op, folder string, err error) error {
 	}
 	e := &migrate.Error{Op: op, Folder: folder, Err: err, Kind: migrate.Unexpected}
 	var answer *imap.Error
-	cause := s.wire.failure()
+	cause, status := s.wire.failure(), s.wire.lastStatus()
 	switch {
 	case errors.As(err, &answer):
 		e.Kind = migrate.Unexpected
@@ -46,11 +47,11 @@ func (s *source) fail(ctx context.Context, op, folder string, err error) error {
 		}
 	case errors.Is(cause, errTooLong):
 		e.Err = cause
-	case errors.Is(cause, net.ErrClosed) && !s.closed.Load():
+	case errors.Is(cause, net.ErrClosed) && !s.closed.Load() && !strings.HasPrefix(status, "BYE"):
 		// The library gave up on a response.
 	case cause != nil:
 		e.Kind, e.Err = migrate.Unreachable, broken(cause)
-		if status := s.wire.lastStatus(); status != "" {
+		if status != "" {
 			e.Err = fmt.Errorf("%w; the server's last word was: %s", e.Err, status)
 			if slowDown.MatchString(status) {
 				e.Kind = migrate.Throttled

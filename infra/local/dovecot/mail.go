@@ -40,7 +40,7 @@ func (s *Server) AddUser(login, password string) error {
 	if err := os.Rename(temp, s.usersFile()); err != nil {
 		return fmt.Errorf("add user %q: %w", login, err)
 	}
-	return s.makeMaildir(s.maildir(login))
+	return s.makeMaildir(s.MailDir(login))
 }
 
 // Item is a message to be put into a mailbox.
@@ -86,11 +86,12 @@ func (s *Server) MakeFolder(login, folder string) error {
 	return nil
 }
 
-func (s *Server) maildir(login string) string { return filepath.Join(s.dir, "mail", login) }
+// MailDir returns a user's Maildir.
+func (s *Server) MailDir(login string) string { return filepath.Join(s.dir, "mail", login) }
 
 // folderDir returns a folder's Maildir++ directory: ".A.B" for A/B.
 func (s *Server) folderDir(login, folder string) string {
-	root := s.maildir(login)
+	root := s.MailDir(login)
 	if folder == "" || strings.EqualFold(folder, "INBOX") {
 		return root
 	}

@@ -1,0 +1,172 @@
+package imapsource
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/emersion/go-imap/v2"
+
+	"mailferry/shared/migrate"
+)
+
+// mapped writes folders as "path=use", one a word; "!" marks what cannot be opened.
+func mapped(t tree, list ...*imap.ListData) string {
+	var out []string
+	for _, f := range t.folders(list) {
+		text := strings.Join(f.Path, ">")
+		if f.Use != "" {
+			text += "=" + string(f.Use)
+		}
+		if !f.Selectable {
+			text += "!"
+		}
+		out = append(out, text)
+	}
+	return strings.Join(out, " ")
+}
+
+func mb(name string, attrs ...imap.MailboxAttr) *imap.ListData {
+	return &imap.ListData{Mailbox: name, Delim: '/', Attrs: attrs}
+}
+
+func dotted(name string, attrs ...imap.MailboxAttr) *imap.ListData {
+	return &imap.ListData{Mailbox: name, Delim: '.', Attrs: attrs}
+}
+
+func TestFolderMapping(t *testing.T) {
+	for _, c := range []struct {
+		name, got, want string
+	}{
+		{"inbox first, then by path",
+			mapped(tree{}, mb("b"), mb("A/c"), mb("INBOX"), mb("A", imap.MailboxAttrNoSelect), mb("A-b")),
+			"INBOX=inbox A! A>c A-b b"},
+		{"attributes win over names",
+			mapped(tree{}, mb("INBOX"), mb("Sent"), mb("Gesendet", imap.MailboxAttrSent), mb("Papierkorb", `\trash`)),
+			"INBOX=inbox Gesendet=sent Papierkorb=trash Sent"},
+		{"two names merge",
+			mapped(tree{}, mb("Sent Items"), mb("Sent Messages"), mb("Work/Sent")),
+			"Sent_Items=sent Sent_Messages=sent Work>Sent"},
+		{"one attribute each",
+			mapped(tree{}, mb("b", imap.MailboxAttrSent), mb("a", imap.MailboxAttrSent, imap.MailboxAttrTrash), mb("c", imap.MailboxAttrAll), mb("d", imap.MailboxAttrFlagged)),
+			"a=sent b c=all d=flagged"},
+		{"names in other languages",
+			mapped(tree{}, mb("Entwürfe"), mb("Éléments supprimés"), mb("Correo no deseado"), mb("Archivio")),
+			"Archivio=archive Correo_no_deseado=junk Entwürfe=drafts Éléments_supprimés=trash"},
+		{"personal prefix",
+			mapped(tree{personal: "INBOX."}, dotted("INBOX"), dotted("INBOX.Sent"), dotted("INBOX.a.b")),
+			"INBOX=inbox a>b Sent=sent"},
+		{"below INBOX without a prefix", mapped(tree{}, mb("INBOX"), mb("INBOX/Sent"), mb("INBOX/x/Sent")), "INBOX=inbox INBOX>Sent=sent INBOX>x>Sent"},
+		{"others' folders are left out", mapped(tree{foreign: []string{"user/", "shared/"}}, mb("INBOX"), mb("user/b/x"), mb("shared"), mb("sharedx")), "INBOX=inbox sharedx"},
+		{"root", mapped(tree{root: "users/anna"}, mb("INBOX"), mb("users/anna/INBOX"), mb("users/anna/a/b"), mb("users/anna2/x"), mb("users/anna", imap.MailboxAttrNoSelect)), "INBOX=inbox a>b"},
+		{"root with the other delimiter and mail itself", mapped(tree{root: "/old/anna/", personal: "INBOX."}, dotted("INBOX.old.anna"), dotted("INBOX.old.anna.x")), "INBOX=inbox x"},
+		{"no delimiter and empty segments", mapped(tree{}, &imap.ListData{Mailbox: "a/b"}, mb("x//y/"), mb("/")), "a/b x>y"},
+	} {
+		if got := normal(c.got); got != c.want {
+			t.Errorf("%s: %s, want %s", c.name, got, c.want)
+		}
+	}
+}
+
+// normal joins the words of folder names with "_".
+func normal(s string) string {
+	for _, name := range []string{"Sent Items", "Sent Messages", "Éléments supprimés", "Correo no deseado"} {
+		s = strings.ReplaceAll(s, name, strings.ReplaceAll(name, " ", "_"))
+	}
+	return s
+}
+
+func TestNamespacePrefixes(t *testing.T) {
+	var commands []string
+	e := scripted(t, hello, func(p *peer, tag, command string) bool {
+		switch {
+		case strings.HasPrefix(command, "AUTHENTICATE"):
+			p.send("%s OK [CAPABILITY IMAP4rev1 NAMESPACE SPECIAL-USE LIST-EXTENDED] in\r\n", tag)
+		case command == "NAMESPACE":
+			p.send("* NAMESPACE ((\"INBOX.\" \".\")) ((\"user.\" \".\")) ((\"\" \".\"))\r\n%s OK done\r\n", tag)
+		case strings.HasPrefix(command, "LIST"):
+			commands = append(commands, command)
+			p.send("* LIST () \".\" INBOX\r\n* LIST (\\Sent) \".\" \"INBOX.Out\"\r\n* LIST () \".\" \"user.x\"\r\n%s OK done\r\n", tag)
+		default:
+			return false
+		}
+		return true
+	})
+	folders, err := dial(t, e).Folders(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := fmt.Sprint(folders), "[{INBOX [INBOX] inbox true} {INBOX.Out [Out] sent true}]"; got != want {
+		t.Errorf("folders %s, want %s", got, want)
+	}
+	if len(commands) != 1 || commands[0] != `LIST "" "*" RETURN (SPECIAL-USE)` {
+		t.Errorf("asked %q", commands)
+	}
+}
+
+func TestDecodeName(t *testing.T) {
+	for raw, want := range map[string]string{
+		"INBOX": "INBOX", "B&APw-ro": "Büro", "&-": "&", "a&-b": "a&b", "&U,BTFw-": "\u53f0\u5317",
+		"&2D3eAA-": "😀", "Büro": "Büro",
+	} {
+		if got, err := decodeName(raw); err != nil || got != want {
+			t.Errorf("%q is %q, %v; want %q", raw, got, err, want)
+		}
+	}
+	for _, raw := range []string{"R&D", "&", "a\x01", "\xfc", "&AGE-", "&APw-&APw-", "&2D0-", "&APwA-", "&A-"} {
+		if got, err := decodeName(raw); err == nil {
+			t.Errorf("%q was decoded to %q", raw, got)
+		}
+	}
+	if got := readableName("M\xfcll \x80"); got != "Müll €" {
+		t.Errorf("readable: %q", got)
+	}
+}
+
+func FuzzFolderMapping(f *testing.F) {
+	f.Add(`() "/" "INBOX/a"`, "INBOX/", "users/anna")
+	f.Add(`(\Sent \HasNoChildren) "." INBOX.Out`, "INBOX.", "")
+	f.Add(`() NIL "R&D"`, "", "/")
+	f.Fuzz(func(t *testing.T, line, prefix, root string) {
+		hidden := ""
+		list, ok := cleanList(line, func(raw string) string { hidden = raw; return placeholder + "0" })
+		if !ok {
+			return
+		}
+		attrs, rest, ok := cutList(list)
+		if !ok || attrs != cleanFlags(attrs) {
+			t.Fatalf("%q became %q", line, list)
+		}
+		_, name, _ := strings.Cut(strings.TrimLeft(rest, " "), " ")
+		if strings.HasPrefix(strings.TrimLeft(rest, " "), `"`) {
+			_, name, _ = cutQuoted(strings.TrimLeft(rest, " "))
+		}
+		raw, _, ok := cutQuoted(strings.TrimLeft(name, " "))
+		if !ok {
+			t.Fatalf("%q became %q, whose name is not quoted", line, list)
+		}
+		decoded, err := decodeName(raw)
+		if err != nil {
+			t.Fatalf("%q became %q, whose name cannot be decoded", line, list)
+		}
+		tr := tree{personal: prefix, root: root}
+		for _, folder := range tr.folders([]*imap.ListData{{Mailbox: decoded, Delim: '/'}, {Mailbox: readableName(hidden), Delim: '.'}}) {
+			if len(folder.Path) == 0 {
+				t.Fatalf("folder %q has no path", folder.Name)
+			}
+			for _, segment := range folder.Path {
+				if segment == "" {
+					t.Fatalf("folder %q has an empty segment", folder.Name)
+				}
+			}
+		}
+	})
+}
+
+func TestUsualNamesAreInLowerCase(t *testing.T) {
+	for name, use := range byName {
+		if name != strings.ToLower(name) || use == "" || use == migrate.UseInbox {
+			t.Errorf("%q stands for %q", name, use)
+		}
+	}
+}

@@ -1,0 +1,180 @@
+package imapsource
+
+import (
+	"bufio"
+	"context"
+	"encoding/base64"
+	"errors"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"mailferry/shared/migrate"
+)
+
+func tryDial(t *testing.T, e migrate.Endpoint) error {
+	t.Helper()
+	s, err := Dialer{Password: password, Stall: time.Minute}.Dial(t.Context(), e, migrate.Mailbox{Login: "u"})
+	if err == nil {
+		s.Close()
+	}
+	return err
+}
+
+func TestMechanisms(t *testing.T) {
+	plain := base64.StdEncoding.EncodeToString([]byte("\x00u\x00pw"))
+	for _, c := range []struct {
+		name, caps, auth, want string
+		kind                   migrate.Kind
+	}{
+		{"plain with initial response", "AUTH=PLAIN SASL-IR", "auto", "AUTHENTICATE PLAIN " + plain, ""},
+		{"plain without", "AUTH=PLAIN", "auto", "AUTHENTICATE PLAIN\n" + plain, ""},
+		{"login when plain is not offered", "AUTH=XOAUTH2", "auto", `LOGIN "u" "pw"`, ""},
+		{"login when wanted", "AUTH=PLAIN SASL-IR", "login", `LOGIN "u" "pw"`, ""},
+		{"nothing offered", "LOGINDISABLED", "auto", "", migrate.Configuration},
+		{"plain not offered", "IDLE", "plain", "", migrate.Configuration},
+		{"login disabled", "AUTH=PLAIN LOGINDISABLED", "login", "", migrate.Configuration},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			sent := make(chan string, 1)
+			e := scripted(t, "* OK [CAPABILITY IMAP4rev1 "+c.caps+"] hi", func(p *peer, tag, command string) bool {
+				if !strings.HasPrefix(command, "AUTHENTICATE") && !strings.HasPrefix(command, "LOGIN") {
+					return false
+				}
+				if command == "AUTHENTICATE PLAIN" {
+					p.send("+ \r\n")
+					answer, _, _ := p.read()
+					command += "\n" + answer
+				}
+				sent <- command
+				p.send("%s OK in\r\n", tag)
+				return true
+			})
+			e.Auth = c.auth
+			err := tryDial(t, e)
+			if c.kind != "" {
+				wantKind(t, err, c.kind)
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := <-sent; got != c.want {
+				t.Errorf("sent %q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
+func TestSignInRefusals(t *testing.T) {
+	for answer, kind := range map[string]migrate.Kind{
+		"NO [AUTHENTICATIONFAILED] Invalid credentials": migrate.SignIn,
+		"NO Login failed": migrate.SignIn,
+		"NO [UNAVAILABLE] Temporary authentication failure": migrate.Throttled,
+		"NO [LIMIT] slow down":                              migrate.Throttled,
+		"NO Too many simultaneous connections":              migrate.Throttled,
+		"NO [PRIVACYREQUIRED] use TLS":                      migrate.Configuration,
+		"BAD unknown":                                       migrate.Configuration,
+	} {
+		err := tryDial(t, scripted(t, hello, func(p *peer, tag, command string) bool {
+			if strings.HasPrefix(command, "AUTHENTICATE") {
+				p.send("%s %s\r\n", tag, answer)
+				return true
+			}
+			return false
+		}))
+		wantKind(t, err, kind)
+		var e *migrate.Error
+		if errors.As(err, &e) && (e.Advice == "") == (kind == migrate.SignIn) {
+			t.Errorf("%s: the advice is %q", answer, e.Advice)
+		}
+		if err != nil && strings.Contains(err.Error(), "pw") {
+			t.Errorf("the error holds the password: %v", err)
+		}
+	}
+}
+
+func TestGreetingsThatTurnAway(t *testing.T) {
+	ignore := func(*peer, string, string) bool { return false }
+	wantKind(t, tryDial(t, scripted(t, "* BYE Too many connections", ignore)), migrate.Throttled)
+	wantKind(t, tryDial(t, scripted(t, "* BYE going down", ignore)), migrate.Unreachable)
+	wantKind(t, tryDial(t, scripted(t, "* PREAUTH [CAPABILITY IMAP4rev1] in", ignore)), migrate.Configuration)
+}
+
+func TestNobodyListens(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	e := migrate.Endpoint{Host: "127.0.0.1", Port: l.Addr().(*net.TCPAddr).Port, Security: migrate.SecurityTLS}
+	wantKind(t, tryDial(t, e), migrate.Unreachable)
+}
+
+func TestDialEndsWithItsContext(t *testing.T) {
+	for _, security := range []migrate.Security{migrate.SecurityNone, migrate.SecurityTLS, migrate.SecuritySTARTTLS} {
+		accepted := make(chan net.Conn, 1)
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			c, err := l.Accept()
+			if err == nil {
+				accepted <- c
+			}
+		}()
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() {
+			e := migrate.Endpoint{Host: "127.0.0.1", Port: l.Addr().(*net.TCPAddr).Port, Security: security}
+			_, err := Dialer{Password: password}.Dial(ctx, e, migrate.Mailbox{Login: "u"})
+			done <- err
+		}()
+		c := <-accepted
+		cancel()
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: the error is %v", security, err)
+		}
+		c.Close()
+		l.Close()
+	}
+}
+
+// STARTTLS is never skipped, and nothing sent in clear text counts.
+func TestSTARTTLSIsNeverDowngraded(t *testing.T) {
+	for _, c := range []struct {
+		name, greeting, caps, answer string
+		kind                         migrate.Kind
+	}{
+		{"not offered", "* OK hi", "IMAP4rev1 AUTH=PLAIN", "", migrate.Configuration},
+		{"refused", "* OK hi", "STARTTLS", "a2 NO not now\r\n", migrate.Configuration},
+		{"signed in", "* PREAUTH hi", "STARTTLS", "", migrate.Configuration},
+		{"too busy", "* BYE Too many connections", "STARTTLS", "", migrate.Throttled},
+		{"more than the answer", "* OK hi", "STARTTLS", "a2 OK go\r\n* OK injected\r\n", migrate.Unreachable},
+		{"no TLS behind it", "* OK hi", "STARTTLS", "a2 OK go\r\n", migrate.Configuration},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			e := scripted(t, c.greeting, func(p *peer, tag, command string) bool {
+				switch command {
+				case "CAPABILITY":
+					p.send("* CAPABILITY %s\r\n%s OK done\r\n", c.caps, tag)
+				case "STARTTLS":
+					p.send("%s", c.answer)
+					if c.name == "no TLS behind it" {
+						_, _ = bufio.NewReader(p).Peek(1)
+						p.send("* OK still in clear text\r\n")
+					}
+				default:
+					if strings.Contains(command, "LOGIN") || strings.Contains(command, "AUTHENTICATE") {
+						t.Errorf("the client signs in in clear text: %q", command)
+					}
+				}
+				return true
+			})
+			e.Security = migrate.SecuritySTARTTLS
+			wantKind(t, tryDial(t, e), c.kind)
+		})
+	}
+}
