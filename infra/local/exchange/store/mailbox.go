@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -18,7 +19,7 @@ type Mailbox struct {
 	user       User
 	folders    map[uint64]*folder
 	items      map[uint64]*Item
-	byID       map[string][]uint64 // item ids by Message-ID
+	byID       map[string][]uint64 // item ids by lower-case Message-ID
 	nextFolder uint64
 	nextItem   uint64
 	appends    int
@@ -141,8 +142,8 @@ func (m *Mailbox) applyItem(it *Item) {
 	if old != nil && (old.Folder != it.Folder || old.UID != it.UID) {
 		m.folders[old.Folder].remove(old.UID)
 	}
-	if old == nil && it.MessageID != "" {
-		m.byID[it.MessageID] = append(m.byID[it.MessageID], it.ID)
+	if key := strings.ToLower(it.MessageID); old == nil && key != "" {
+		m.byID[key] = append(m.byID[key], it.ID)
 	}
 	m.items[it.ID] = it
 	m.folders[it.Folder].put(it)
@@ -152,11 +153,12 @@ func (m *Mailbox) applyItem(it *Item) {
 // forget drops it from the mailbox but not from its folder; m.mu is held.
 func (m *Mailbox) forget(it *Item) {
 	delete(m.items, it.ID)
-	ids := slices.DeleteFunc(m.byID[it.MessageID], func(id uint64) bool { return id == it.ID })
+	key := strings.ToLower(it.MessageID)
+	ids := slices.DeleteFunc(m.byID[key], func(id uint64) bool { return id == it.ID })
 	if len(ids) == 0 {
-		delete(m.byID, it.MessageID)
+		delete(m.byID, key)
 	} else {
-		m.byID[it.MessageID] = ids
+		m.byID[key] = ids
 	}
 }
 
@@ -182,12 +184,13 @@ func (m *Mailbox) ItemByUID(folderID uint64, uid uint32) (*Item, error) {
 	return nil, ErrNoSuchItem
 }
 
-// ItemsByMessageID lists the items with that Message-ID, hidden folders left out.
+// ItemsByMessageID lists the items with that Message-ID regardless of case,
+// hidden folders left out.
 func (m *Mailbox) ItemsByMessageID(messageID string) []*Item {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var out []*Item
-	for _, id := range m.byID[messageID] {
+	for _, id := range m.byID[strings.ToLower(messageID)] {
 		if it := m.items[id]; !m.folders[it.Folder].Hidden {
 			out = append(out, it)
 		}

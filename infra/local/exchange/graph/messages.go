@@ -1,0 +1,257 @@
+package graph
+
+import (
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+
+	"mailferry/infra/local/exchange/store"
+)
+
+func (f *face) listMessages(w http.ResponseWriter, r *request) error {
+	size, err := r.query.pageSize(10, 1000)
+	if err != nil {
+		return err
+	}
+	items, err := r.find()
+	if err != nil {
+		return err
+	}
+	from, to := r.query.page(size, len(items))
+	var value []any
+	for _, it := range items[from:to] {
+		v, err := r.messageJSON(it)
+		if err != nil {
+			return err
+		}
+		value = append(value, v)
+	}
+	r.query.writePage(w, r.Request, value, to-from, len(items))
+	return nil
+}
+
+func (f *face) countMessages(w http.ResponseWriter, r *request) error {
+	items, err := r.find()
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "text/plain")
+	_, err = io.WriteString(w, itoa(len(items)))
+	return err
+}
+
+// find returns the messages that the request is for, in its order.
+func (r *request) find() ([]*store.Item, error) {
+	if err := r.query.checkOrder(); err != nil {
+		return nil, err
+	}
+	candidates, err := r.candidates()
+	if err != nil {
+		return nil, err
+	}
+	found := candidates
+	if r.query.filter != nil {
+		found = nil
+		for _, it := range candidates {
+			ok, err := matches(r.query.filter, r.messageObject(it))
+			if err != nil {
+				return nil, err
+			}
+			if ok {
+				found = append(found, it)
+			}
+		}
+	}
+	return r.query.sort(found), nil
+}
+
+// candidates returns a superset of what matches, newest first: those with the
+// Message-ID that the filter asks for, else the folder or all folders.
+func (r *request) candidates() ([]*store.Item, error) {
+	inFolder := uint64(0)
+	if r.PathValue("folder") != "" {
+		c, err := r.parent()
+		if err != nil {
+			return nil, err
+		}
+		inFolder = c.ID
+	}
+	if id, ok := wantedMessageID(r.query.filter); ok {
+		found := r.mailbox.ItemsByMessageID(id)
+		if inFolder != 0 {
+			found = slices.DeleteFunc(found, func(it *store.Item) bool { return it.Folder != inFolder })
+		}
+		return newestFirst(found), nil
+	}
+	if inFolder != 0 {
+		return r.mailbox.NewestFirst(inFolder), nil
+	}
+	var all []*store.Item
+	for _, c := range r.mailbox.Folders() {
+		all = append(all, r.mailbox.NewestFirst(c.ID)...)
+	}
+	return newestFirst(all), nil
+}
+
+func newestFirst(items []*store.Item) []*store.Item {
+	slices.SortStableFunc(items, func(a, b *store.Item) int { return b.Received.Compare(a.Received) })
+	return items
+}
+
+// wantedMessageID returns the Message-ID that all matches of e have.
+func wantedMessageID(e expr) (string, bool) {
+	b, ok := e.(binary)
+	if !ok {
+		return "", false
+	}
+	if b.op == "and" {
+		if id, ok := wantedMessageID(b.left); ok {
+			return id, true
+		}
+		return wantedMessageID(b.right)
+	}
+	p, ok := b.left.(path)
+	c, ok2 := b.right.(constant)
+	if !ok || !ok2 || b.op != "eq" || len(p) != 1 || p[0] != "internetMessageId" {
+		return "", false
+	}
+	id, ok := c.value.(string)
+	return id, ok
+}
+
+// checkOrder refuses to sort by what Exchange has no order for, and by a
+// property that the filter does not name
+// (https://learn.microsoft.com/graph/api/user-list-messages).
+func (q query) checkOrder() error {
+	if q.orderBy == "" {
+		return nil
+	}
+	if sortKeys[q.orderBy] == nil {
+		return badRequest("Could not sort by '%s'.", q.orderBy)
+	}
+	if q.filter == nil {
+		return nil
+	}
+	named := false
+	walk(q.filter, func(e expr) {
+		if p, ok := e.(path); ok {
+			named = named || strings.EqualFold(p[0], q.orderBy)
+		}
+	})
+	if !named {
+		return errTooComplex
+	}
+	return nil
+}
+
+var sortKeys = map[string]func(a, b *store.Item) int{
+	"receiveddatetime":     func(a, b *store.Item) int { return a.Received.Compare(b.Received) },
+	"sentdatetime":         func(a, b *store.Item) int { return a.Sent.Compare(b.Sent) },
+	"createddatetime":      func(a, b *store.Item) int { return a.Created.Compare(b.Created) },
+	"lastmodifieddatetime": func(a, b *store.Item) int { return a.Modified.Compare(b.Modified) },
+	"subject": func(a, b *store.Item) int {
+		return strings.Compare(strings.ToLower(a.Subject), strings.ToLower(b.Subject))
+	},
+}
+
+// sort orders items, which come newest first.
+func (q query) sort(items []*store.Item) []*store.Item {
+	if q.orderBy == "" || q.orderBy == "receiveddatetime" && q.desc {
+		return items
+	}
+	out := slices.Clone(items)
+	key := sortKeys[q.orderBy]
+	slices.SortStableFunc(out, func(a, b *store.Item) int {
+		if q.desc {
+			return key(b, a)
+		}
+		return key(a, b)
+	})
+	return out
+}
+
+// message returns the message that the path names; under a folder it has to be
+// in it.
+func (r *request) message() (*store.Item, error) {
+	it, err := findMessage(r.mailbox, r.PathValue("id"))
+	if err != nil || r.PathValue("folder") == "" {
+		return it, err
+	}
+	c, err := r.parent()
+	if err == nil && c.ID != it.Folder {
+		err = errItemNotFound
+	}
+	return it, err
+}
+
+func (f *face) getMessage(w http.ResponseWriter, r *request) error {
+	it, err := r.message()
+	if err != nil {
+		return err
+	}
+	return f.writeMessage(w, r, http.StatusOK, it)
+}
+
+func (f *face) writeMessage(w http.ResponseWriter, r *request, status int, it *store.Item) error {
+	out, err := r.messageJSON(it)
+	if err != nil {
+		return err
+	}
+	out["@odata.context"] = baseURL(r.Request) + "/$metadata#users('" + r.mailbox.User().ID + "')/messages/$entity"
+	writeJSON(w, status, out)
+	return nil
+}
+
+// getMIME shows the message as MIME; not under a folder
+// (microsoft-graph-docs-contrib issue 776).
+func (f *face) getMIME(w http.ResponseWriter, r *request) error {
+	if r.PathValue("folder") != "" {
+		return errNotSupported
+	}
+	it, err := r.message()
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "text/plain")
+	_, err = io.Copy(w, r.mailbox.Store().Open(it.Body))
+	return err
+}
+
+func (f *face) deleteMessage(w http.ResponseWriter, r *request) error {
+	it, err := r.message()
+	if err != nil {
+		return err
+	}
+	if err := r.mailbox.Delete(it.ID); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// moveMessage serves move and copy.
+func (f *face) moveMessage(w http.ResponseWriter, r *request) error {
+	it, err := r.message()
+	if err != nil {
+		return err
+	}
+	var body struct {
+		DestinationID string `json:"destinationId"`
+	}
+	if err := r.decode(&body); err != nil {
+		return err
+	}
+	to, err := findFolder(r.mailbox, body.DestinationID)
+	if err != nil {
+		return err
+	}
+	place := r.mailbox.Move
+	if strings.HasSuffix(r.URL.Path, "/copy") {
+		place = r.mailbox.Copy
+	}
+	if it, err = place(it.ID, to.ID); err != nil {
+		return err
+	}
+	return f.writeMessage(w, r, http.StatusCreated, it)
+}
