@@ -30,7 +30,7 @@ var folders = []struct {
 	{"Kunden/東京", 5},
 	{"Kunden/Żółw & Söhne", 4},
 	{"R&D", 4},
-	{"Lists/Go  nuts (weekly)", 3},
+	{"Lists/Go Nuts (weekly)", 3},
 }
 
 // Mailbox returns n messages of owner's mailbox, in the order of delivery: New(seed, owner, 0) up to
