@@ -2,6 +2,7 @@ package graph
 
 import (
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -40,6 +41,8 @@ var propertyTypes = []string{
 	"Binary", "Boolean", "CLSID", "Double", "Float", "Integer", "Long", "Short", "String", "SystemTime",
 }
 
+var bracedGUID = regexp.MustCompile(`^\{[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}\}$`)
+
 // normalizeID writes an id as Exchange echoes it: "Integer 0x0E07" comes back
 // as "Integer 0xe07".
 func normalizeID(id string) (string, error) {
@@ -64,7 +67,7 @@ func normalizeID(id string) (string, error) {
 	guid, name, ok := strings.Cut(rest, " ")
 	kind, key, ok2 := strings.Cut(strings.TrimSpace(name), " ")
 	key = strings.TrimSpace(key)
-	if !ok || !ok2 || len(guid) != 38 || guid[0] != '{' || guid[37] != '}' || key == "" {
+	if !ok || !ok2 || !bracedGUID.MatchString(guid) || key == "" {
 		return "", errPropertyFormat
 	}
 	switch {

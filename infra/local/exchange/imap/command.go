@@ -57,6 +57,10 @@ func (r *reader) read() (command, error) {
 	budget := maxCommand
 	for {
 		line, err := r.line(&budget)
+		if errors.Is(err, errTooLong) && len(p.stack[0]) == 0 {
+			tag, _, _ := strings.Cut(line[:min(len(line), keptEnd)], " ")
+			p.add(value{text: tag})
+		}
 		if err != nil {
 			return p.command(), r.skipLiteral(line, err)
 		}
@@ -86,18 +90,21 @@ func (r *reader) read() (command, error) {
 	}
 }
 
-// line reads up to the end of a line and takes its length from the budget. A
-// line beyond it is read to its end and the last part returned.
+// keptEnd is how much of each end of an overlong line is kept: a tag and the
+// announcement of a literal.
+const keptEnd = 64
+
+// line reads up to the end of a line and takes its length from the budget. Of
+// a line beyond it only the ends are returned.
 func (r *reader) line(budget *int) (string, error) {
 	var b []byte
 	long := false
 	for {
 		part, err := r.br.ReadSlice('\n')
-		if len(b)+len(part) > *budget {
-			long = true
-			b = b[:0]
-		}
 		b = append(b, part...)
+		if long = long || len(b) > *budget; long && len(b) > 2*keptEnd {
+			b = append(b[:keptEnd], b[len(b)-keptEnd:]...)
+		}
 		if errors.Is(err, bufio.ErrBufferFull) {
 			continue
 		}
