@@ -62,6 +62,9 @@ func (t *target) graph(ctx context.Context, op string, request func(context.Cont
 // living returns a context that ends with ctx and with the target.
 func (t *target) living(ctx context.Context) (context.Context, func()) {
 	live, cancel := context.WithCancelCause(ctx)
+	if t.life.Err() != nil {
+		cancel(errClosed) // at once; AfterFunc takes a goroutine
+	}
 	stop := context.AfterFunc(t.life, func() { cancel(errClosed) })
 	return live, func() { stop(); cancel(nil) }
 }
