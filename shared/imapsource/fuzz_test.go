@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -15,37 +16,58 @@ import (
 	"mailferry/shared/migrate"
 )
 
-// tape is a connection that plays what a server says, some octets at a time, and then ends.
+// tape is a connection that plays what a server says, some octets at a time, and then ends. It waits
+// for a command before each part.
 type tape struct {
 	net.Conn
-	mu     sync.Mutex
-	text   *bytes.Reader
-	chunk  int
-	closed bool
+	chunk    int
+	patience time.Duration // after which the next part comes without a command; 0: never
+	commands chan struct{}
+	done     chan struct{}
+	close    sync.Once
+
+	now   []byte // both owned by the reader
+	parts [][]byte
+}
+
+func newTape(parts [][]byte, chunk int, patience time.Duration) *tape {
+	return &tape{chunk: chunk, patience: patience, parts: parts, commands: make(chan struct{}, 100), done: make(chan struct{})}
 }
 
 func (c *tape) Read(p []byte) (int, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.closed {
-		return 0, net.ErrClosed
+	for len(c.now) == 0 {
+		if len(c.parts) == 0 {
+			return 0, io.EOF
+		}
+		var impatient <-chan time.Time
+		if c.patience > 0 {
+			impatient = time.After(c.patience)
+		}
+		select {
+		case <-c.commands:
+		case <-impatient:
+		case <-c.done:
+			return 0, net.ErrClosed
+		}
+		c.now, c.parts = c.parts[0], c.parts[1:]
 	}
-	return c.text.Read(p[:min(len(p), c.chunk)])
+	n := copy(p[:min(len(p), c.chunk)], c.now)
+	c.now = c.now[n:]
+	return n, nil
 }
 
 func (c *tape) Write(p []byte) (int, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.closed {
+	select {
+	case <-c.done:
 		return 0, net.ErrClosed
+	case c.commands <- struct{}{}:
+	default: // more commands than parts
 	}
 	return len(p), nil
 }
 
 func (c *tape) Close() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.closed = true
+	c.close.Do(func() { close(c.done) })
 	return nil
 }
 
@@ -61,17 +83,16 @@ func FuzzResponses(f *testing.F) {
 	f.Add([]byte("T1 NO x\r\n* 2 FETCH (BODY[] {3}\r\nabc UID 1)\r\nT2 OK\r\n"), byte(3))
 	f.Add([]byte("T1 OK\r\nT2 OK [UIDVALIDITY 5]\r\n* 1 FETCH (X {2}\r\nab BODY[]<0> \"a\" ((\"{1}\r\n"), byte(7))
 	f.Fuzz(func(t *testing.T, text []byte, chunk byte) {
-		conn := &tape{text: bytes.NewReader(text), chunk: int(chunk) + 1}
-		w := newWire(conn, conn, time.Minute)
-		w.in.out = []byte("* PREAUTH [CAPABILITY IMAP4rev1] -\r\n")
-		s := &source{wire: w, logger: slog.New(slog.DiscardHandler), caps: imap.CapSet{}}
-		s.client = imapclient.New(w, &imapclient.Options{UnilateralDataHandler: &imapclient.UnilateralDataHandler{
-			Expunge: func(uint32) { s.expunged.Add(1) },
-		}})
-		// Every call ends when the tape does.
-		if err := s.client.WaitGreeting(); err != nil {
-			t.Fatal(err)
+		parts := [][]byte{nil}
+		for line := range bytes.Lines(text) {
+			last := len(parts) - 1
+			parts[last] = append(parts[last], line...)
+			if line[0] == 'T' {
+				parts = append(parts, nil)
+			}
 		}
+		s := played(newTape(parts, int(chunk)+1, time.Millisecond))
+		// Every call ends when the tape does.
 		_, _ = s.Folders(t.Context())
 		_, _ = s.Open(t.Context(), "INBOX")
 		_, _ = s.UIDs(t.Context(), 1, 9)
@@ -84,5 +105,41 @@ func FuzzResponses(f *testing.F) {
 		})
 		s.Close()
 		<-s.client.Closed()
+	})
+}
+
+// played returns a signed-in source that hears a tape.
+func played(conn *tape) *source {
+	w := newWire(conn, conn, time.Minute)
+	w.in.out = []byte("* PREAUTH [CAPABILITY IMAP4rev1] -\r\n")
+	s := &source{wire: w, logger: slog.New(slog.DiscardHandler), caps: imap.CapSet{}}
+	s.client = imapclient.New(w, &imapclient.Options{UnilateralDataHandler: &imapclient.UnilateralDataHandler{
+		Expunge: func(uint32) { s.expunged.Add(1) },
+	}})
+	return s
+}
+
+// FuzzOddLine plays one untagged line before the end of a command: whatever it is, the connection
+// must go on.
+func FuzzOddLine(f *testing.F) {
+	for _, line := range []string{
+		`LIST (\Sent) "/" "R&D"`, `LIST () NIL B&APw-ro`, `OK [UIDNEXT 4294967296] x`, `OK [CAPABILITY  A ]`,
+		`1 FETCH (UID 1 FLAGS (a]b \ ) INTERNALDATE "x" BODY[] "a")`, `CAPABILITY a  b`, `XLIST (`, `FLAGS (\`, `3 EXISTS`,
+		`NO [ALERT] [x`, `OK [PERMANENTFLAGS (\*)]`, `OK [HIGHESTMODSEQ 99999999999999999999]`,
+	} {
+		f.Add(line)
+	}
+	f.Fuzz(func(t *testing.T, line string) {
+		if _, _, literal := cutLiteral(line); literal || strings.ContainsAny(line, "\r\n") || strings.HasPrefix(strings.ToUpper(strings.TrimSpace(line)), "NAMESPACE") {
+			return // a literal needs its octets, and NAMESPACE is not asked for here
+		}
+		for _, text := range []string{"* " + line + "\r\nT1 OK done\r\n", "T1 OK " + line + "\r\n"} {
+			s := played(newTape([][]byte{[]byte(text)}, 4096, 0))
+			if _, err := s.list("*"); err != nil {
+				t.Errorf("%q ended the connection: %v", text, err)
+			}
+			s.Close()
+			<-s.client.Closed()
+		}
 	})
 }
