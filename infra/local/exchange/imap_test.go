@@ -200,3 +200,96 @@ func TestAuthenticateRefused(t *testing.T) {
 	}
 	refused(t, dial(t, s).Login(anna, "secret").Wait(), goimap.StatusResponseTypeNo)
 }
+
+// TestChangeMessages walks through STORE, SEARCH, COPY, MOVE and EXPUNGE.
+func TestChangeMessages(t *testing.T) {
+	s := start(t, Options{})
+	c := login(t, s, anna)
+	for _, id := range []string{"one", "two", "three"} {
+		put(t, c, "INBOX", strings.Replace(letter, "<one@", "<"+id+"@", 1))
+	}
+	put(t, c, "INBOX", letter, goimap.FlagDraft)
+	if _, err := c.Select("INBOX", nil).Wait(); err != nil {
+		t.Fatal(err)
+	}
+	store := func(uid goimap.UID, op goimap.StoreFlagsOp, flag goimap.Flag) error {
+		return c.Store(goimap.UIDSetNum(uid), &goimap.StoreFlags{Op: op, Flags: []goimap.Flag{flag}}, nil).Close()
+	}
+	if err := errors.Join(store(1, goimap.StoreFlagsAdd, goimap.FlagAnswered), store(2, goimap.StoreFlagsAdd, goimap.FlagDeleted),
+		store(4, goimap.StoreFlagsDel, goimap.FlagDraft)); err != nil {
+		t.Fatal(err)
+	}
+	refused(t, store(1, goimap.StoreFlagsAdd, "Keyword"), goimap.StatusResponseTypeBad)
+
+	day := time.Date(2019, 3, 4, 0, 0, 0, 0, time.UTC)
+	tests := []struct {
+		name     string
+		criteria goimap.SearchCriteria
+		want     string
+	}{
+		{"all", goimap.SearchCriteria{}, "1:4"},
+		{"message id", goimap.SearchCriteria{Header: []goimap.SearchCriteriaHeaderField{{Key: "Message-ID", Value: "<two@contoso.test>"}}}, "2"},
+		{"subject", goimap.SearchCriteria{Header: []goimap.SearchCriteriaHeaderField{{Key: "Subject", Value: "nothing"}}}, ""},
+		{"flag", goimap.SearchCriteria{Flag: []goimap.Flag{goimap.FlagAnswered}}, "1"},
+		{"still a draft", goimap.SearchCriteria{Flag: []goimap.Flag{goimap.FlagDraft}}, "4"},
+		{"since", goimap.SearchCriteria{Since: day, Before: day.AddDate(0, 0, 1)}, "1:4"},
+		{"before", goimap.SearchCriteria{Before: day}, ""},
+		{"uid", goimap.SearchCriteria{UID: []goimap.UIDSet{goimap.UIDSetNum(3, 9)}}, "3"},
+	}
+	for _, tt := range tests {
+		got, err := c.UIDSearch(&tt.criteria, nil).Wait()
+		if err != nil || got.All.String() != tt.want {
+			t.Errorf("search %s: got %v, %v, want %s", tt.name, got.All, err, tt.want)
+		}
+	}
+	copied, err := c.Copy(goimap.UIDSetNum(1, 3), "Archive").Wait()
+	if err != nil || copied.SourceUIDs.String() != "1,3" || copied.DestUIDs.String() != "1:2" {
+		t.Errorf("got %+v, %v", copied, err)
+	}
+	if _, err := c.Move(goimap.UIDSetNum(3), "Archive").Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if gone, err := c.Expunge().Collect(); err != nil || len(gone) != 1 || gone[0] != 2 {
+		t.Errorf("got %v, %v", gone, err)
+	}
+	status, err := c.Status("Archive", &goimap.StatusOptions{NumMessages: true, UIDNext: true, NumUnseen: true}).Wait()
+	if err != nil || *status.NumMessages != 3 || status.UIDNext != 4 || *status.NumUnseen != 3 {
+		t.Errorf("got %+v, %v", status, err)
+	}
+	m, _ := s.Mailbox(anna)
+	var got []string
+	for _, msg := range m.Messages() {
+		got = append(got, msg.Folder+msg.MessageID)
+	}
+	want := []string{"inbox<one@contoso.test>", "inbox<one@contoso.test>", "archive<one@contoso.test>", "archive<three@contoso.test>", "archive<three@contoso.test>"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestManageFolders(t *testing.T) {
+	s := start(t, Options{})
+	c := login(t, s, anna)
+	if err := errors.Join(c.Create("A/B", nil).Wait(), c.Rename("A/B", "Archive/C", nil).Wait()); err != nil {
+		t.Fatal(err)
+	}
+	put(t, c, "archive/c", letter)
+	m, _ := s.Mailbox(anna)
+	if got := m.Messages()[0].FolderPath; !slices.Equal(got, []string{"Archive", "C"}) {
+		t.Errorf("got %q", got)
+	}
+	if err := errors.Join(c.Delete("A").Wait(), c.Delete("Archive/C").Wait()); err != nil {
+		t.Fatal(err)
+	}
+	for name, err := range map[string]error{
+		"well-known": c.Delete("Archive").Wait(), "gone": c.Delete("A").Wait(), "reserved": c.Create("files", nil).Wait(),
+		"rename well-known": c.Rename("Drafts", "X", nil).Wait(),
+	} {
+		if text := refused(t, err, goimap.StatusResponseTypeNo); text == "" {
+			t.Errorf("%s: no text", name)
+		}
+	}
+	if n := m.Stats().Messages; n != 0 {
+		t.Errorf("got %d messages", n)
+	}
+}

@@ -4,7 +4,9 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"sort"
 	"strings"
+	"time"
 
 	"mailferry/infra/local/exchange/store"
 )
@@ -84,14 +86,60 @@ func (r *request) candidates() ([]*store.Item, error) {
 		}
 		return newestFirst(found), nil
 	}
+	since, until := receivedBounds(r.query.filter)
 	if inFolder != 0 {
-		return r.mailbox.NewestFirst(inFolder), nil
+		return between(r.mailbox.NewestFirst(inFolder), since, until), nil
 	}
 	var all []*store.Item
 	for _, c := range r.mailbox.Folders() {
-		all = append(all, r.mailbox.NewestFirst(c.ID)...)
+		all = append(all, between(r.mailbox.NewestFirst(c.ID), since, until)...)
 	}
 	return newestFirst(all), nil
+}
+
+// endOfTime is later than any message.
+var endOfTime = time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)
+
+// receivedBounds returns times between which, both included, all matches of e
+// were received.
+func receivedBounds(e expr) (since, until time.Time) {
+	until = endOfTime
+	b, ok := e.(binary)
+	if !ok {
+		return since, until
+	}
+	if b.op == "and" {
+		since, until = receivedBounds(b.left)
+		since2, until2 := receivedBounds(b.right)
+		if since2.After(since) {
+			since = since2
+		}
+		if until2.Before(until) {
+			until = until2
+		}
+		return since, until
+	}
+	p, ok := b.left.(path)
+	c, ok2 := b.right.(constant)
+	if !ok || !ok2 || len(p) != 1 || p[0] != "receivedDateTime" {
+		return since, until
+	}
+	t, ok := c.value.(time.Time)
+	if ok && (b.op == "ge" || b.op == "gt" || b.op == "eq") {
+		since = t
+	}
+	if ok && (b.op == "le" || b.op == "lt" || b.op == "eq") {
+		until = t
+	}
+	return since, until
+}
+
+// between cuts the part received in a period out of items, which come newest
+// first.
+func between(items []*store.Item, since, until time.Time) []*store.Item {
+	from := sort.Search(len(items), func(i int) bool { return !items[i].Received.After(until) })
+	to := sort.Search(len(items), func(i int) bool { return items[i].Received.Before(since) })
+	return items[from:max(from, to)]
 }
 
 func newestFirst(items []*store.Item) []*store.Item {

@@ -4,8 +4,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"strings"
-
-	"mailferry/infra/local/exchange/store"
 )
 
 const (
@@ -97,15 +95,10 @@ func (s *session) connect(user string) (string, error) {
 	if !ok {
 		return "", authFailed
 	}
-	if !usable(m) || !s.server.enter(m) {
+	if !m.User().HasMailbox() || !s.server.enter(m) {
 		return "", notConnected
 	}
 	s.mailbox = m
 	s.conn.timeout = idleTimeout
 	return "AUTHENTICATE completed.", nil
-}
-
-func usable(m *store.Mailbox) bool {
-	u := m.User()
-	return u.HasMailbox() && (u.AccountEnabled || u.Shared)
 }

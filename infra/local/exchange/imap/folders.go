@@ -12,6 +12,10 @@ var specialUse = map[string]string{
 	"drafts": `\Drafts`, "sentitems": `\Sent`, "deleteditems": `\Trash`, "junkemail": `\Junk`, "archive": `\Archive`,
 }
 
+// reservedName cannot be given to a folder at the top: Exchange keeps a hidden
+// one of that name (imapsync, option --office2).
+const reservedName = "Files"
+
 // node is a folder with its IMAP name.
 type node struct {
 	store.Folder
@@ -179,6 +183,9 @@ func (s *session) create(c command) (string, error) {
 	levels, err := splitName(name)
 	if err != nil {
 		return "", err
+	}
+	if strings.EqualFold(levels[0], reservedName) {
+		return "", noReply("CREATE failed.")
 	}
 	parent, made := store.RootID, false
 	for i := range levels {
