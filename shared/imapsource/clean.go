@@ -174,7 +174,7 @@ func cleanList(s string, hide func(string) string) (list string, ok bool) {
 	rest = strings.TrimLeft(rest, " ")
 	delimiter := "NIL"
 	if text, tail, quoted := cutQuoted(rest); quoted {
-		if r, size := utf8.DecodeRuneInString(text); r != utf8.RuneError && size == len(text) {
+		if isRune(text) {
 			delimiter = quote(text)
 		}
 		rest = strings.TrimLeft(tail, " ")
@@ -190,4 +190,51 @@ func cleanList(s string, hide func(string) string) (list string, ok bool) {
 		name = hide(name)
 	}
 	return "(" + cleanFlags(attrs) + ") " + delimiter + " " + quote(name), true
+}
+
+// cleanNamespaces rewrites what follows NAMESPACE (RFC 2342 section 6): personal, others', shared.
+// Extensions are left out. What cannot be read counts as not said.
+func cleanNamespaces(s string) string {
+	out := make([]string, 3)
+	for i := range out {
+		out[i] = "NIL"
+		s = strings.TrimLeft(s, " ")
+		inside, rest, ok := cutList(s)
+		if !ok {
+			_, s = cutWord(s)
+			continue
+		}
+		s = rest
+		if kept := cleanDescriptors(inside); kept != "" {
+			out[i] = "(" + kept + ")"
+		}
+	}
+	return strings.Join(out, " ")
+}
+
+// cleanDescriptors keeps prefix and delimiter of each namespace.
+func cleanDescriptors(s string) string {
+	var kept strings.Builder
+	for {
+		inside, rest, ok := cutList(strings.TrimLeft(s, " "))
+		if !ok {
+			return kept.String()
+		}
+		s = rest
+		prefix, tail, ok := cutQuoted(strings.TrimLeft(inside, " "))
+		if !ok {
+			continue
+		}
+		delimiter := "NIL"
+		if text, _, ok := cutQuoted(strings.TrimLeft(tail, " ")); ok && isRune(text) {
+			delimiter = quote(text)
+		}
+		kept.WriteString("(" + quote(prefix) + " " + delimiter + ")")
+	}
+}
+
+// isRune reports whether s is one character.
+func isRune(s string) bool {
+	r, size := utf8.DecodeRuneInString(s)
+	return r != utf8.RuneError && size == len(s)
 }

@@ -57,7 +57,7 @@ func (s *source) describe(ctx context.Context, uids migrate.UIDSet, yield func(l
 // breakOff ends a command that nobody waits for. The connection goes with it: what the server still
 // sends may be long, and the library cannot be told to leave it.
 func (s *source) breakOff(cmd *imapclient.FetchCommand) {
-	s.wire.Close()
+	s.wire.abort(errBrokenOff)
 	_ = cmd.Close()
 }
 

@@ -14,6 +14,8 @@ import (
 // maxFolders bounds what a server can make us hold.
 const maxFolders = 50000
 
+var errTooMany = errors.New("the server lists more than 50000 folders")
+
 // Folders implements migrate.Source. INBOX comes first, then the others by name.
 func (s *source) Folders(ctx context.Context) ([]migrate.SourceFolder, error) {
 	defer s.begin(ctx)()
@@ -54,9 +56,9 @@ func (s *source) list(pattern string) ([]*imap.ListData, error) {
 	var list []*imap.ListData
 	for data := cmd.Next(); data != nil; data = cmd.Next() {
 		if len(list) == maxFolders {
-			s.wire.Close()
+			s.wire.abort(errTooMany)
 			_ = cmd.Close()
-			return nil, errors.New("the server lists more than 50000 folders")
+			return nil, errTooMany
 		}
 		list = append(list, data)
 	}

@@ -115,7 +115,7 @@ func (r *responses) untagged(line string) error {
 		if err != nil {
 			return err
 		}
-		r.emit("* NAMESPACE " + whole)
+		r.emit("* NAMESPACE " + cleanNamespaces(whole))
 	default:
 		return r.skipLiterals(line)
 	}

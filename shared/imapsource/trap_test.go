@@ -133,6 +133,8 @@ func TestCancelAndCloseEndAnUnreadLiteral(t *testing.T) {
 		if err != want {
 			t.Errorf("the error is %v", err)
 		}
+		_, err = s.Open(t.Context(), "INBOX")
+		wantKind(t, err, migrate.Unreachable)
 	})
 }
 
@@ -294,6 +296,14 @@ func TestOddResponses(t *testing.T) {
 	}
 	if got, want := strings.Join(examined, " "), `INBOX "a \"b\\" "B&APw-ro" "M`+"\xfcll/Caf\xe9"+`" "R&D"`; got != want {
 		t.Errorf("examined %q, want %q", got, want)
+	}
+	var infos []string
+	err = s.Describe(t.Context(), migrate.UIDsOf(7, 8), func(info migrate.MessageInfo) error {
+		infos = append(infos, fmt.Sprintf("%d %v %v", info.UID, info.Flags, info.Received.IsZero()))
+		return nil
+	})
+	if want := `[8 [] true]`; err != nil || fmt.Sprint(infos) != want {
+		t.Errorf("described %v, %v; want %s", infos, err, want)
 	}
 	got, err := collect(t, s, migrate.UIDsOf(8, 9))
 	if err != nil || got[8] != `q"` || got[9] != "ok" {

@@ -59,6 +59,9 @@ func (w *wire) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// errBrokenOff is the cause once a call ended in the middle of a command.
+var errBrokenOff = errors.New("an earlier call ended in the middle of a command")
+
 // Close ends the connection at once.
 func (w *wire) Close() error {
 	w.abort(net.ErrClosed)
