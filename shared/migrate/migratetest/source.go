@@ -1,0 +1,335 @@
+package migratetest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"mailferry/shared/migrate"
+)
+
+// SourceMailbox is a mailbox of a source server in memory. Make it with NewSourceMailbox.
+type SourceMailbox struct {
+	// Password refuses every sign-in while it is wrong.
+	WrongPassword bool
+	// Before runs ahead of each message that Fetch yields, and ahead of every other call with UID 0.
+	// Its error breaks the connection. It may change the mailbox.
+	Before func(op, folder string, uid migrate.UID) error
+	// Latency is the virtual or real time that each call and each fetched message takes.
+	Latency time.Duration
+
+	mu      sync.Mutex
+	folders []*SourceFolder
+	open    int // connections
+	most    int // connections at once, ever
+}
+
+// SourceFolder is a folder of a SourceMailbox.
+type SourceFolder struct {
+	box      *SourceMailbox
+	listed   migrate.SourceFolder
+	validity uint32
+	next     migrate.UID
+	messages []*SourceMessage // in order of UID
+	gone     bool
+}
+
+// SourceMessage is a message of a SourceFolder with the faults that a server may have about it.
+type SourceMessage struct {
+	UID      migrate.UID
+	Flags    []migrate.Flag
+	Received time.Time
+	Content  []byte
+	Omit     bool // FETCH leaves it out
+	Short    int  // so many times its body breaks off in the middle; below 0: always
+}
+
+// NewSourceMailbox returns a mailbox with an empty INBOX.
+func NewSourceMailbox() *SourceMailbox {
+	b := new(SourceMailbox)
+	b.AddFolder(migrate.UseInbox, "INBOX")
+	return b
+}
+
+// AddFolder makes a folder.
+func (b *SourceMailbox) AddFolder(use migrate.SpecialUse, path ...string) *SourceFolder {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	f := &SourceFolder{
+		box: b, validity: uint32(1000 + len(b.folders)), next: 1,
+		listed: migrate.SourceFolder{Name: strings.Join(path, "/"), Path: path, Use: use, Selectable: true},
+	}
+	b.folders = append(b.folders, f)
+	return f
+}
+
+// Folder returns a folder by name, or nil.
+func (b *SourceMailbox) Folder(name string) *SourceFolder {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.folder(name)
+}
+
+func (b *SourceMailbox) folder(name string) *SourceFolder {
+	for _, f := range b.folders {
+		if f.listed.Name == name && !f.gone {
+			return f
+		}
+	}
+	return nil
+}
+
+// Folders returns the folders that exist.
+func (b *SourceMailbox) Folders() []*SourceFolder {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(b.folders), func(f *SourceFolder) bool { return f.gone })
+}
+
+// MostConnections is how many connections were open at once, ever.
+func (b *SourceMailbox) MostConnections() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.most
+}
+
+// Add delivers a message. What it returns may be changed before the mailbox is read.
+func (f *SourceFolder) Add(content []byte, received time.Time, flags ...migrate.Flag) *SourceMessage {
+	f.box.mu.Lock()
+	defer f.box.mu.Unlock()
+	m := &SourceMessage{UID: f.next, Flags: flags, Received: received, Content: content}
+	f.next++
+	f.messages = append(f.messages, m)
+	return m
+}
+
+// Remove expunges a message.
+func (f *SourceFolder) Remove(uid migrate.UID) {
+	f.box.mu.Lock()
+	defer f.box.mu.Unlock()
+	f.messages = slices.DeleteFunc(f.messages, func(m *SourceMessage) bool { return m.UID == uid })
+}
+
+// Delete removes the folder.
+func (f *SourceFolder) Delete() {
+	f.box.mu.Lock()
+	defer f.box.mu.Unlock()
+	f.gone = true
+}
+
+// Renumber gives the folder a new UIDVALIDITY and every message a new UID.
+func (f *SourceFolder) Renumber() {
+	f.box.mu.Lock()
+	defer f.box.mu.Unlock()
+	f.validity += 100
+	for i, m := range f.messages {
+		renumbered := *m
+		renumbered.UID = f.next + migrate.UID(3*i)
+		f.messages[i] = &renumbered
+	}
+	f.next += migrate.UID(3 * len(f.messages))
+}
+
+// Messages returns the messages in order of UID.
+func (f *SourceFolder) Messages() []SourceMessage {
+	f.box.mu.Lock()
+	defer f.box.mu.Unlock()
+	var list []SourceMessage
+	for _, m := range f.messages {
+		list = append(list, *m)
+	}
+	return list
+}
+
+// Listed is the folder as Source.Folders shows it.
+func (f *SourceFolder) Listed() migrate.SourceFolder { return f.listed }
+
+// Dial signs in.
+func (b *SourceMailbox) Dial(ctx context.Context) (migrate.Source, error) {
+	s := &source{box: b}
+	if err := s.call(ctx, "dial", 0); err != nil {
+		return nil, err
+	}
+	if b.WrongPassword {
+		return nil, &migrate.Error{Op: "sign in", Kind: migrate.SignIn, Err: errors.New("the server refuses this password")}
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s.connected = true
+	b.open++
+	b.most = max(b.most, b.open)
+	return s, nil
+}
+
+// source is one connection.
+type source struct {
+	box       *SourceMailbox
+	current   *SourceFolder
+	validity  uint32
+	connected bool
+	broken    bool
+}
+
+var _ migrate.Source = (*source)(nil)
+
+func broken(op string, err error) error {
+	return &migrate.Error{Op: op, Kind: migrate.Unreachable, Err: err}
+}
+
+func (s *source) call(ctx context.Context, op string, uid migrate.UID) error {
+	if err := pause(ctx, s.box.Latency); err != nil {
+		return err
+	}
+	folder := ""
+	if s.current != nil {
+		folder = s.current.listed.Name
+	}
+	if s.box.Before != nil {
+		if err := s.box.Before(op, folder, uid); err != nil {
+			s.broken = true
+			return broken(op, err)
+		}
+	}
+	s.box.mu.Lock()
+	defer s.box.mu.Unlock()
+	if s.broken || s.current != nil && s.validity != s.current.validity {
+		s.broken = true // a server that renumbers a folder ends the sessions that have it open
+		return broken(op, io.ErrUnexpectedEOF)
+	}
+	return nil
+}
+
+func (s *source) Folders(ctx context.Context) ([]migrate.SourceFolder, error) {
+	if err := s.call(ctx, "list folders", 0); err != nil {
+		return nil, err
+	}
+	var list []migrate.SourceFolder
+	for _, f := range s.box.Folders() {
+		list = append(list, f.listed)
+	}
+	return list, nil
+}
+
+func (s *source) Open(ctx context.Context, name string) (migrate.FolderState, error) {
+	s.current = nil
+	if err := s.call(ctx, "open folder", 0); err != nil {
+		return migrate.FolderState{}, err
+	}
+	s.box.mu.Lock()
+	defer s.box.mu.Unlock()
+	f := s.box.folder(name)
+	if f == nil {
+		return migrate.FolderState{}, &migrate.Error{Op: "open folder", Folder: name, Kind: migrate.NoFolder}
+	}
+	s.current, s.validity = f, f.validity
+	return migrate.FolderState{UIDValidity: f.validity, UIDNext: f.next, Messages: len(f.messages)}, nil
+}
+
+func (s *source) UIDs(ctx context.Context, first, last migrate.UID) (migrate.UIDSet, error) {
+	if err := s.call(ctx, "list messages", 0); err != nil {
+		return migrate.UIDSet{}, err
+	}
+	var set migrate.UIDSet
+	for _, m := range s.current.Messages() {
+		if first <= m.UID && m.UID <= last {
+			set.Add(m.UID)
+		}
+	}
+	return set, nil
+}
+
+func (s *source) Describe(ctx context.Context, uids migrate.UIDSet, yield func(migrate.MessageInfo) error) error {
+	return s.Headers(ctx, uids, func(info migrate.MessageInfo, _ []byte) error { return yield(info) })
+}
+
+func (s *source) Headers(ctx context.Context, uids migrate.UIDSet, yield func(migrate.MessageInfo, []byte) error) error {
+	if err := s.call(ctx, "fetch headers", 0); err != nil {
+		return err
+	}
+	for _, m := range s.current.Messages() {
+		if !uids.Contains(m.UID) {
+			continue
+		}
+		header, _, _ := bytes.Cut(m.Content, []byte("\r\n\r\n"))
+		if err := yield(m.info(), header); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *source) Fetch(ctx context.Context, uids migrate.UIDSet, yield func(migrate.MessageInfo, int64, io.Reader) error) error {
+	if err := s.call(ctx, "fetch", 0); err != nil {
+		return err
+	}
+	for _, m := range s.current.Messages() {
+		if !uids.Contains(m.UID) || m.Omit {
+			continue
+		}
+		if err := s.call(ctx, "fetch", m.UID); err != nil {
+			return err
+		}
+		if !slices.ContainsFunc(s.current.Messages(), func(now SourceMessage) bool { return now.UID == m.UID }) {
+			continue // removed meanwhile
+		}
+		if err := yield(m.info(), int64(len(m.Content)), s.body(m)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (m *SourceMessage) info() migrate.MessageInfo {
+	return migrate.MessageInfo{UID: m.UID, Flags: m.Flags, Received: m.Received, Size: int64(len(m.Content))}
+}
+
+// body breaks off in the middle as often as the message says.
+func (s *source) body(m SourceMessage) io.Reader {
+	s.box.mu.Lock()
+	defer s.box.mu.Unlock()
+	if m.Short == 0 {
+		return bytes.NewReader(m.Content)
+	}
+	for _, stored := range s.current.messages {
+		if stored.UID == m.UID && stored.Short > 0 {
+			stored.Short--
+		}
+	}
+	s.broken = true
+	return io.MultiReader(bytes.NewReader(m.Content[:len(m.Content)/2]), failingReader{broken("fetch", io.ErrUnexpectedEOF)})
+}
+
+type failingReader struct{ err error }
+
+func (r failingReader) Read([]byte) (int, error) { return 0, r.err }
+
+func (s *source) Close() error {
+	s.box.mu.Lock()
+	defer s.box.mu.Unlock()
+	if s.connected {
+		s.connected = false
+		s.box.open--
+	}
+	return nil
+}
+
+// pause lets time go by.
+func pause(ctx context.Context, d time.Duration) error {
+	if d == 0 {
+		return ctx.Err()
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("wait for the server: %w", context.Cause(ctx))
+	}
+}
