@@ -147,10 +147,11 @@ func tenantCredential(s settings.Settings, roots *x509.CertPool) (azcore.TokenCr
 	}
 	o := &azidentity.ClientSecretCredentialOptions{}
 	if s.Authority != "" {
-		o.Cloud = cloud.Configuration{ActiveDirectoryAuthorityHost: s.Authority}
 		o.DisableInstanceDiscovery = true
-		o.ClientOptions = policy.ClientOptions{Transport: &http.Client{Transport: trusting(roots)}}
-		o.Cloud.Services = map[cloud.ServiceName]cloud.ServiceConfiguration{}
+		o.ClientOptions = policy.ClientOptions{
+			Cloud:     cloud.Configuration{ActiveDirectoryAuthorityHost: s.Authority},
+			Transport: &http.Client{Transport: trusting(roots)},
+		}
 	}
 	c, err := azidentity.NewClientSecretCredential(s.TenantID, s.ClientID, string(s.ClientSecret), o)
 	if err != nil {

@@ -88,7 +88,7 @@ func (a *app) onIntake(ctx context.Context, e envelope) error {
 	if err != nil {
 		return err
 	}
-	if !migrate.ValidEndpointName(endpoint) && strings.Contains(endpoint+name, "/") {
+	if strings.Contains(endpoint+name, "/") {
 		a.log.Warn("file ignored: not directly in an endpoint's folder")
 		return nil
 	}

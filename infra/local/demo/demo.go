@@ -115,7 +115,9 @@ func (d *demo) fill(ctx context.Context) (err error) {
 			a.before = append(a.before, sample.Large(d.Large))
 		}
 		for k := range 3 {
-			a.later = append(a.later, sample.New(uint64(i+1), a.address, k))
+			item := sample.New(uint64(i+1), a.address, n+k)
+			item.Received = time.Now()
+			a.later = append(a.later, item)
 		}
 		if err := d.source.AddUser(a.login, password); err != nil {
 			return err

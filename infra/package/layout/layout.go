@@ -22,17 +22,16 @@ func Root(ctx context.Context) (string, error) {
 	return strings.TrimSpace(string(out)), nil
 }
 
-// Build compiles the handler for the given platform ("" is this machine's) and lays everything out
+// Build compiles the handler for the given platform, without C, or ("") for this machine, and lays everything out
 // in dir, which may exist. Functions that are gone from the repository are removed from dir.
 func Build(ctx context.Context, root, dir, goos, goarch string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("lay out app: %w", err)
 	}
-	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", filepath.Join(dir, "handler"), "./handlers")
+	build := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-ldflags=-s -w", "-o", filepath.Join(dir, "handler"), "./handlers")
 	build.Dir, build.Stderr = root, os.Stderr
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if goos != "" {
-		build.Env = append(build.Env, "GOOS="+goos, "GOARCH="+goarch)
+		build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+goos, "GOARCH="+goarch)
 	}
 	if err := build.Run(); err != nil {
 		return fmt.Errorf("build handler: %w", err)
