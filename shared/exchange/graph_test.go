@@ -150,6 +150,20 @@ func TestShortPushback(t *testing.T) {
 	}
 }
 
+// A long pushback is the caller's to wait for.
+func TestLongPushback(t *testing.T) {
+	var requests atomic.Int32
+	x, _ := newExchange(t, nil, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		requests.Add(1)
+		w.Header().Set("Retry-After", "30")
+		graphFailure(w, 503, "ServiceUnavailable")
+	}))
+	_, err := x.Resolve(t.Context(), "anna@contoso.example")
+	if e := asError(t, err); e.Kind != migrate.Throttled || e.RetryAfter != 30*time.Second || requests.Load() != 1 {
+		t.Errorf("got %v, retry after %v, after %d requests", err, e.RetryAfter, requests.Load())
+	}
+}
+
 func TestCredentialFailures(t *testing.T) {
 	tests := []struct {
 		name string
@@ -445,13 +459,14 @@ func TestGraphConcurrency(t *testing.T) {
 			}
 		})
 	}
-	for range graphConcurrency {
+	const limit = 4
+	for range limit {
 		<-together
 	}
 	close(release)
 	all.Wait()
-	if m.most.Load() != graphConcurrency {
-		t.Errorf("%d requests at once, want %d", m.most.Load(), graphConcurrency)
+	if m.most.Load() != limit {
+		t.Errorf("%d requests at once, want %d", m.most.Load(), limit)
 	}
 }
 

@@ -190,6 +190,7 @@ func TestPutAfterIdleConnectionEnded(t *testing.T) {
 			w.welcome()
 			a := w.receive()
 			w.say("%s OK APPEND completed.", a.tag)
+			w.header() // the client does not see the end before it has sent this
 		},
 		func(w *wire) { w.welcome(); w.accept(nil) })
 	tgt, _ := open(t, p, nil)
