@@ -88,14 +88,15 @@ func (k *keeper) release(ctx context.Context) {
 	}
 }
 
-// acquireSlot takes any free slot of the endpoint, or gives ErrLeaseHeld. Starting points are
-// spread so that runs do not queue at the first.
-func acquireSlot(ctx context.Context, s Store, e Endpoint, length time.Duration, start int) (Lease, error) {
+// acquireSlot takes any free slot of the endpoint and returns its number, or gives ErrLeaseHeld.
+// Starting points are spread so that runs do not queue at the first.
+func acquireSlot(ctx context.Context, s Store, e Endpoint, length time.Duration, start int) (Lease, int, error) {
 	for i := range e.Slots {
-		l, err := s.Acquire(ctx, slotName(e.Name, (start+i)%e.Slots), length)
+		number := (start + i) % e.Slots
+		l, err := s.Acquire(ctx, slotName(e.Name, number), length)
 		if !errors.Is(err, ErrLeaseHeld) {
-			return l, err
+			return l, number, err
 		}
 	}
-	return nil, ErrLeaseHeld
+	return nil, 0, ErrLeaseHeld
 }

@@ -72,7 +72,7 @@ func (r *Runner) Run(ctx, soft context.Context, w WakeUp) error {
 		err = m.save()
 	}
 	m.release()
-	r.Logger.Info("run ended", "mailbox", w.Mailbox, "seq", w.Seq, "epoch", m.cp.Epoch, "state", m.cp.State,
+	r.Logger.Info("run ended", "mailbox", w.Mailbox, "seq", w.Seq, "epoch", m.cp.Epoch, "slot", m.slot, "state", m.cp.State,
 		"migrated", m.cp.Counts().Migrated-m.before.Migrated, "took", time.Since(began).Round(time.Millisecond), "cause", causeText(err, m.cp))
 	if verdict.Action == Leave || errors.Is(err, ErrConflict) {
 		return nil
@@ -158,7 +158,7 @@ func (r *Runner) wakeAgain(ctx context.Context, w WakeUp) error {
 // takeOver acquires slot and mailbox, in this order, and writes the new epoch.
 func (r *Runner) takeOver(ctx, soft context.Context, w WakeUp, c *Checkpoint, tag ETag, endpoint Endpoint) (*mailboxRun, error) {
 	acquired := time.Now()
-	slot, err := acquireSlot(ctx, r.Store, endpoint, r.Limits.Lease, int(hash(string(w.Mailbox))))
+	slot, number, err := acquireSlot(ctx, r.Store, endpoint, r.Limits.Lease, int(hash(string(w.Mailbox))))
 	if errors.Is(err, ErrLeaseHeld) {
 		if c.Phase == Running { // its slot may be the dead run's own
 			return nil, r.wakeAgain(ctx, w)
@@ -177,7 +177,7 @@ func (r *Runner) takeOver(ctx, soft context.Context, w WakeUp, c *Checkpoint, ta
 		return nil, fmt.Errorf("take the mailbox: %w", err)
 	}
 	m := &mailboxRun{Runner: r, cp: c, tag: tag, endpoint: endpoint, before: c.Counts()}
-	m.base = ctx
+	m.base, m.slot = ctx, number
 	m.ctx, m.keeper = keep(ctx, acquired, r.Limits.Lease, r.Limits.Renew, mailbox, slot)
 	m.soft, m.endSoft = context.WithTimeout(soft, r.Limits.Budget)
 	if died := m.begin(); died != nil {
@@ -191,6 +191,7 @@ func (r *Runner) takeOver(ctx, soft context.Context, w WakeUp, c *Checkpoint, ta
 		}
 		return nil, err
 	}
+	r.Logger.Info("run began", "mailbox", w.Mailbox, "seq", w.Seq, "epoch", c.Epoch, "slot", number)
 	return m, nil
 }
 

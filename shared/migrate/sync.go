@@ -14,6 +14,7 @@ type mailboxRun struct {
 	cp        *Checkpoint
 	tag       ETag
 	endpoint  Endpoint
+	slot      int // its number, for the log
 	before    Counts
 	keeper    *keeper
 	base      context.Context // outlives the leases: to write the checkpoint and to release
