@@ -463,6 +463,11 @@ func TestGraphConcurrency(t *testing.T) {
 	for range limit {
 		<-together
 	}
+	select {
+	case <-together:
+		t.Error("one more request arrived")
+	case <-time.After(200 * time.Millisecond):
+	}
 	close(release)
 	all.Wait()
 	if m.most.Load() != limit {
