@@ -22,13 +22,14 @@ type session struct {
 func (s *session) cut() { s.conn.Close() }
 
 // alive reports whether the connection was not seen to end. go-imap ends one itself when APPEND is
-// refused before the literal.
+// refused before the literal. It says that it is signed in only some time after Authenticate has
+// returned.
 func (s *session) alive() bool {
 	select {
 	case <-s.client.Closed():
 		return false
 	default:
-		return s.client.State() == imap.ConnStateAuthenticated
+		return s.client.State() != imap.ConnStateLogout
 	}
 }
 
@@ -82,7 +83,7 @@ func greet(ctx context.Context, conn *progressConn, config *tls.Config, login *x
 	if err := s.client.Authenticate(login); err != nil {
 		return nil, s.refusal(err)
 	}
-	// go-imap asks again after signing in. How APPEND is sent depends on the answer.
+	// What was said before signing in may not hold after it, and go-imap asks again.
 	if s.client.Caps() == nil {
 		return nil, s.lost(errors.New("the server did not say what it is capable of"))
 	}
