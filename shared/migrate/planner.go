@@ -113,7 +113,7 @@ func (p *Planner) Fill(ctx context.Context, name string) error {
 			active++
 		case s.Phase != Waiting:
 			lost = append(lost, s.ID)
-		case !s.State.Final() && (completing[s.Batch] || !s.Due.After(now)):
+		case !s.State.Final() && (!s.Due.After(now) || completing[s.Batch] && s.State == Synced):
 			waiting = append(waiting, s)
 		}
 		return nil
@@ -154,7 +154,7 @@ func order(waiting []Summary, completing map[string]bool) {
 // wakeFirst wakes the first free mailboxes and leaves the rest as the plan.
 func (p *Planner) wakeFirst(ctx context.Context, endpoint string, waiting []Summary, free int) error {
 	for free > 0 && len(waiting) > 0 {
-		woken, err := p.claim(ctx, waiting[0].ID, true)
+		woken, err := p.claim(ctx, waiting[0].ID)
 		if err != nil {
 			return err
 		}
@@ -193,7 +193,7 @@ func (p *Planner) Next(ctx context.Context, endpoint string, last MailboxID) err
 		return fmt.Errorf("read plan: %w", err)
 	}
 	for i, id := range hint.Waiting {
-		woken, err := p.claim(ctx, id, true)
+		woken, err := p.claim(ctx, id)
 		if err != nil {
 			return err
 		}
@@ -202,13 +202,13 @@ func (p *Planner) Next(ctx context.Context, endpoint string, last MailboxID) err
 			return p.savePlan(ctx, endpoint, hint, Condition{Match: tag})
 		}
 	}
-	_, err = p.claim(ctx, last, false)
+	_, err = p.claim(ctx, last)
 	return err
 }
 
-// claim gives a waiting mailbox a new wake-up, if it may run now. Force wakes one that is not due
-// but was ordered to complete.
-func (p *Planner) claim(ctx context.Context, id MailboxID, force bool) (bool, error) {
+// claim gives a waiting mailbox a new wake-up, if it may run now. One that only waits for its next
+// sync need not be due when it was ordered to complete; any other pause has a reason.
+func (p *Planner) claim(ctx context.Context, id MailboxID) (bool, error) {
 	c, tag, err := LoadCheckpoint(ctx, p.Store, id)
 	if KindOf(err) == Newer || KindOf(err) == Corrupt || errors.Is(err, ErrNotFound) {
 		return false, nil // a newer program's, or the administrator's, to deal with
@@ -216,24 +216,43 @@ func (p *Planner) claim(ctx context.Context, id MailboxID, force bool) (bool, er
 	if err != nil {
 		return false, err
 	}
-	if c.Phase != Waiting || c.State.Final() || (!force && c.Due.After(time.Now())) {
+	if c.Phase != Waiting || c.State.Final() {
 		return false, nil
+	}
+	if c.Due.After(time.Now()) {
+		if c.State != Synced {
+			return false, nil
+		}
+		ordered, err := completionOrdered(ctx, p.Store, id.Endpoint(), c.Mailbox.Batch)
+		if err != nil || !ordered {
+			return false, err
+		}
 	}
 	return p.wake(ctx, c, tag)
 }
 
 // wake moves a checkpoint to Woken under its ETag and sends the wake-up. Losing the race is no error.
+// What cannot be sent goes back to waiting, as it is not the mailbox that is in trouble.
 func (p *Planner) wake(ctx context.Context, c *Checkpoint, tag ETag) (bool, error) {
 	c.Seq++
 	c.moveTo(Woken, c.Due)
-	_, err := SaveCheckpoint(ctx, p.Store, c, Condition{Match: tag})
+	tag, err := SaveCheckpoint(ctx, p.Store, c, Condition{Match: tag})
 	if errors.Is(err, ErrConflict) {
 		return false, nil
 	}
 	if err != nil {
 		return false, err
 	}
-	return true, p.Waker.Wake(ctx, WakeUp{Version: WakeUpVersion, Mailbox: c.Mailbox.ID, Seq: c.Seq, Attempt: 1}, time.Time{})
+	err = p.Waker.Wake(ctx, WakeUp{Version: WakeUpVersion, Mailbox: c.Mailbox.ID, Seq: c.Seq, Attempt: 1}, time.Time{})
+	if err == nil {
+		return true, nil
+	}
+	c.moveTo(Waiting, c.Due)
+	_, undone := SaveCheckpoint(context.WithoutCancel(ctx), p.Store, c, Condition{Match: tag})
+	if errors.Is(undone, ErrConflict) {
+		undone = nil // it was sent all the same
+	}
+	return false, errors.Join(err, undone)
 }
 
 // restore looks after a mailbox that gave no sign for the grace. One whose lease is held is alive;

@@ -27,18 +27,17 @@ type Verdict struct {
 }
 
 // Judge turns any error into a verdict. failures is the number of runs in a row that ended with an
-// error; pauses grow with it, from 10 seconds to 30 minutes.
+// error; pauses grow with it, from 10 seconds to 30 minutes. A verdict that can end a run and does
+// not end the mailbox has a pause, so that nothing is tried again and again without one.
 func Judge(err error, failures int) Verdict {
 	if errors.Is(err, ErrConflict) || errors.Is(err, ErrLeaseLost) || errors.Is(err, ErrLeaseHeld) {
 		return Verdict{Action: Leave}
 	}
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		return Verdict{Action: RetryLater}
-	}
 	var e *Error
-	kind := KindOf(err)
-	errors.As(err, &e)
-	switch kind {
+	if !errors.As(err, &e) && errors.Is(err, context.Canceled) {
+		return Verdict{Action: RetryLater} // this process is to stop; the next one goes on
+	}
+	switch KindOf(err) {
 	case LostOwnership:
 		return Verdict{Action: Leave}
 	case Unreachable:
@@ -46,9 +45,9 @@ func Judge(err error, failures int) Verdict {
 	case Throttled:
 		return Verdict{Action: RetryLater, After: max(e.RetryAfter, backoff(failures)/4)}
 	case TooLarge, Refused, Unreadable:
-		return Verdict{Action: SkipMessage}
+		return Verdict{Action: SkipMessage, After: backoff(failures)}
 	case NoFolder:
-		return Verdict{Action: SkipFolder}
+		return Verdict{Action: SkipFolder, After: backoff(failures)}
 	case Permission, Configuration, Full, Newer:
 		return Verdict{Action: Ask, After: 5 * time.Minute}
 	case SignIn, NoMailbox, Corrupt, Died:
