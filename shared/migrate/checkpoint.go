@@ -1,10 +1,12 @@
 package migrate
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -89,6 +91,8 @@ type FolderCursor struct {
 	Done        UIDSet       `json:"done"`  // UIDs with an outcome in the ledger
 	Ledger      LedgerMark   `json:"ledger"`
 	Counts      Counts       `json:"counts"`
+	Gone        bool         `json:"gone,omitempty"`     // not listed at the source any more, or excluded
+	Stumbles    map[UID]int  `json:"stumbles,omitempty"` // times the connection broke within this message
 }
 
 // Counts sums up outcomes. Octets are those of migrated messages.
@@ -147,6 +151,20 @@ func (c *Checkpoint) Total() int {
 		n += f.Total
 	}
 	return n
+}
+
+// nextDoubt returns the intent to be looked up next; there must be one. What a virtual folder shows
+// comes last: before, a message may be on its way into its own folder.
+func (c *Checkpoint) nextDoubt() *Intent {
+	rank := func(i *Intent) int {
+		if i.Anywhere {
+			return 1
+		}
+		return 0
+	}
+	return slices.MinFunc(c.Doubtful, func(a, b *Intent) int {
+		return cmp.Or(cmp.Compare(rank(a), rank(b)), a.After.Compare(b.After))
+	})
 }
 
 // folder returns the cursor with that key, or nil.

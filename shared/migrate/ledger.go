@@ -29,7 +29,7 @@ type Record struct {
 	UID         UID     `json:"u"`
 	Outcome     Outcome `json:"o"`
 	Reason      string  `json:"r,omitempty"`
-	Key         string  `json:"k,omitempty"` // Fingerprint.Key
+	Key         string  `json:"k,omitempty"` // Fingerprint.Key; empty when another folder's record stands for the target's copy
 	Octets      int64   `json:"n,omitempty"`
 	Flags       []Flag  `json:"g,omitempty"` // the source's, as given to the target
 	TargetValid uint32  `json:"tv,omitempty"`
@@ -119,10 +119,18 @@ func readTail(ctx context.Context, s Store, id MailboxID, folder string, at Ledg
 	}
 }
 
-// readLedger yields every record of a folder's current generation up to the mark's segment.
+// readLedger yields every record of a folder's current generation up to the mark's segment. Of a
+// UID that has several, because a predecessor's append came late, it yields the first.
 func readLedger(ctx context.Context, s Store, id MailboxID, folder string, at LedgerMark, yield func(Record)) error {
+	var seen UIDSet
+	first := func(r Record) {
+		if !seen.Contains(r.UID) {
+			seen.Add(r.UID)
+			yield(r)
+		}
+	}
 	for segment := range at.Segment + 1 {
-		if _, err := readSegment(ctx, s, ledgerName(id, folder, at.Generation, segment), 0, yield); err != nil {
+		if _, err := readSegment(ctx, s, ledgerName(id, folder, at.Generation, segment), 0, first); err != nil {
 			return err
 		}
 	}

@@ -108,10 +108,10 @@ func (r *Runner) claim(ctx, soft context.Context, w WakeUp) (*mailboxRun, error)
 	}
 	endpoint, err := LoadEndpoint(ctx, r.Drop, w.Mailbox.Endpoint())
 	if err != nil {
-		return nil, r.wait(ctx, c, tag, err)
+		return nil, r.wait(ctx, w, c, tag, err)
 	}
 	if soft.Err() != nil {
-		return nil, r.wait(ctx, c, tag, nil)
+		return nil, r.wait(ctx, w, c, tag, nil)
 	}
 	asked, leave, err := r.Gate.enter(ctx, c.Deaths >= 2)
 	if errors.Is(err, errBusy) {
@@ -135,8 +135,12 @@ func ignore(log *slog.Logger, w WakeUp, err error) error {
 	return nil
 }
 
-// wait gives a woken mailbox back to the planner.
-func (r *Runner) wait(ctx context.Context, c *Checkpoint, tag ETag, cause error) error {
+// wait gives a woken mailbox back to the planner. A running one is its run's; should that be dead,
+// a later wake-up finds it so.
+func (r *Runner) wait(ctx context.Context, w WakeUp, c *Checkpoint, tag ETag, cause error) error {
+	if c.Phase == Running {
+		return r.wakeAgain(ctx, w)
+	}
 	due := time.Now()
 	if cause != nil {
 		c.Problem = problemOf(cause)
@@ -160,10 +164,7 @@ func (r *Runner) takeOver(ctx, soft context.Context, w WakeUp, c *Checkpoint, ta
 	acquired := time.Now()
 	slot, number, err := acquireSlot(ctx, r.Store, endpoint, r.Limits.Lease, int(hash(string(w.Mailbox))))
 	if errors.Is(err, ErrLeaseHeld) {
-		if c.Phase == Running { // its slot may be the dead run's own
-			return nil, r.wakeAgain(ctx, w)
-		}
-		return nil, r.wait(ctx, c, tag, nil)
+		return nil, r.wait(ctx, w, c, tag, nil) // the slot may be a dead run's
 	}
 	if err != nil {
 		return nil, fmt.Errorf("take a slot: %w", err)
@@ -191,6 +192,7 @@ func (r *Runner) takeOver(ctx, soft context.Context, w WakeUp, c *Checkpoint, ta
 		}
 		return nil, err
 	}
+	m.begun = true
 	r.Logger.Info("run began", "mailbox", w.Mailbox, "seq", w.Seq, "epoch", c.Epoch, "slot", number)
 	return m, nil
 }

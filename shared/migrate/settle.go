@@ -10,28 +10,38 @@ import (
 // writes those that are not there. An intent leaves the list only when each of its messages has an
 // outcome or stands in the next intent.
 func (m *mailboxRun) settleAll() error {
-	for {
-		i := slices.IndexFunc(m.cp.Doubtful, func(i *Intent) bool { return !time.Now().Before(i.After) })
-		if i < 0 {
+	for saved := false; len(m.cp.Doubtful) > 0; {
+		intent := m.cp.nextDoubt()
+		if time.Now().Before(intent.After) {
 			return nil
 		}
 		if m.soft.Err() != nil {
 			return errBudget
 		}
-		intent := m.cp.Doubtful[i]
-		f := m.cp.folder(intent.Folder)
-		if f == nil {
-			return &Error{Op: "settle unknown outcomes", Mailbox: string(m.cp.Mailbox.ID), Kind: Corrupt, Err: fmt.Errorf("no folder has the key %s", intent.Folder)}
+		if !saved { // a successor reads the ledgers of the folders that the stored checkpoint doubts
+			if err := m.save(); err != nil {
+				return err
+			}
+			saved = true
 		}
-		absent, err := m.lookUp(f, intent)
-		if err != nil {
-			return err
-		}
-		m.cp.Doubtful = slices.Delete(m.cp.Doubtful, i, i+1)
-		if err := m.resend(f, absent); err != nil {
+		if err := m.settle(intent); err != nil {
 			return err
 		}
 	}
+	return nil
+}
+
+func (m *mailboxRun) settle(intent *Intent) error {
+	f := m.cp.folder(intent.Folder)
+	if f == nil {
+		return &Error{Op: "settle unknown outcomes", Mailbox: string(m.cp.Mailbox.ID), Kind: Corrupt, Err: fmt.Errorf("no folder has the key %s", intent.Folder)}
+	}
+	absent, err := m.lookUp(f, intent)
+	if err != nil {
+		return err
+	}
+	m.cp.Doubtful = slices.DeleteFunc(m.cp.Doubtful, func(i *Intent) bool { return i == intent })
+	return m.resend(f, absent)
 }
 
 // absorbTails reads what a predecessor wrote to ledgers behind the checkpoint it left.
@@ -79,11 +89,11 @@ func (m *mailboxRun) lookUp(f *FolderCursor, intent *Intent) (UIDSet, error) {
 	if uids.Empty() {
 		return uids, nil
 	}
-	if _, err := m.source.Open(m.ctx, f.Name); err != nil {
+	groups, gone, err := m.readTwins(f, uids)
+	if err != nil {
 		return UIDSet{}, err
 	}
-	groups, gone, err := m.fingerprints(uids)
-	if err != nil {
+	if err := m.countFree(groups, intent.Anywhere); err != nil {
 		return UIDSet{}, err
 	}
 	var records []Record
@@ -92,19 +102,17 @@ func (m *mailboxRun) lookUp(f *FolderCursor, intent *Intent) (UIDSet, error) {
 	}
 	var absent UIDSet
 	for _, g := range groups {
-		free, err := m.unaccounted(g, intent.Anywhere)
-		if err != nil {
-			return UIDSet{}, err
-		}
-		for _, u := range g.uids {
-			if free > 0 {
-				records = append(records, Record{Epoch: m.cp.Epoch, UID: u, Outcome: AlreadyThere, Key: g.print.Key(), Reason: "looked up and found at the target"})
-				if !intent.Anywhere {
-					free--
-				}
-			} else {
-				absent.Add(u)
+		for _, info := range g.messages {
+			if g.free == 0 {
+				absent.Add(info.UID)
+				continue
 			}
+			r := Record{Epoch: m.cp.Epoch, UID: info.UID, Outcome: AlreadyThere, Flags: info.Flags, Reason: "looked up and found at the target"}
+			if !intent.Anywhere {
+				r.Key = g.print.Key()
+				g.free--
+			}
+			records = append(records, r)
 		}
 	}
 	return absent, m.record(f, records)
@@ -112,11 +120,19 @@ func (m *mailboxRun) lookUp(f *FolderCursor, intent *Intent) (UIDSet, error) {
 
 // twins are messages of one folder with equal fingerprints.
 type twins struct {
-	print Fingerprint
-	uids  []UID
+	print    Fingerprint
+	messages []MessageInfo
+	free     int // copies at the target that no ledger record stands for
 }
 
-func (m *mailboxRun) fingerprints(uids UIDSet) (groups []*twins, gone UIDSet, err error) {
+// readTwins groups messages of a folder by fingerprint. Those that are gone are told apart.
+func (m *mailboxRun) readTwins(f *FolderCursor, uids UIDSet) (groups []*twins, gone UIDSet, err error) {
+	if f.Gone {
+		return nil, uids, nil
+	}
+	if err := m.reopen(f); err != nil {
+		return nil, UIDSet{}, err
+	}
 	byKey := make(map[string]*twins)
 	gone = uids
 	err = m.source.Headers(m.ctx, uids, func(info MessageInfo, header []byte) error {
@@ -128,35 +144,57 @@ func (m *mailboxRun) fingerprints(uids UIDSet) (groups []*twins, gone UIDSet, er
 			byKey[print.Key()] = g
 			groups = append(groups, g)
 		}
-		g.uids = append(g.uids, info.UID)
+		g.messages = append(g.messages, info)
 		return nil
 	})
 	return groups, gone, err
 }
 
-// unaccounted counts the target's messages with that fingerprint: those that no ledger record stands
-// for, or all of them for a folder that shows what other folders hold.
-func (m *mailboxRun) unaccounted(g *twins, all bool) (int, error) {
-	found := 0
-	err := m.target.Find(m.ctx, g.print, func(x Found) error {
-		if g.print.Matches(x.Fingerprint) {
-			found++
+// countFree counts the target's copies of each group: those that no ledger record stands for, or
+// all of them for a folder that shows what other folders hold.
+func (m *mailboxRun) countFree(groups []*twins, all bool) error {
+	found := make(map[string]*twins)
+	for _, g := range groups {
+		n, err := m.countAtTarget(g.print)
+		if err != nil {
+			return err
+		}
+		if g.free = n; n > 0 {
+			found[g.print.Key()] = g
+		}
+	}
+	if all || len(found) == 0 {
+		return nil
+	}
+	return m.eachArrived(func(r Record) {
+		if g := found[r.Key]; g != nil && g.free > 0 {
+			g.free--
+		}
+	})
+}
+
+// countAtTarget counts the copies anywhere in the target mailbox.
+func (m *mailboxRun) countAtTarget(print Fingerprint) (n int, err error) {
+	err = m.target.Find(m.ctx, print, func(x Found) error {
+		if print.Matches(x.Fingerprint) {
+			n++
 		}
 		return nil
 	})
-	if err != nil || found == 0 || all {
-		return found, err
-	}
-	accounted := 0
+	return n, err
+}
+
+// eachArrived yields what the ledgers of all folders say the target has.
+func (m *mailboxRun) eachArrived(yield func(Record)) error {
 	for _, f := range m.cp.Folders {
 		err := readLedger(m.ctx, m.Store, m.cp.Mailbox.ID, f.Key, f.Ledger, func(r Record) {
-			if r.Key == g.print.Key() && r.arrived() {
-				accounted++
+			if r.arrived() && r.Key != "" {
+				yield(r)
 			}
 		})
 		if err != nil {
-			return 0, err
+			return err
 		}
 	}
-	return found - accounted, nil
+	return nil
 }

@@ -31,8 +31,9 @@ type spooled struct {
 }
 
 // Fill reads exactly octets from body. A body that is shorter or longer is an error of kind
-// Unreachable: the connection delivered something else than it announced. It waits while the budget
-// is used up; a message larger than the whole budget gets all of it.
+// Unreachable: the connection delivered something else than it announced. One of kind Unexpected is
+// about the disk. It waits while the budget is used up; a message larger than the whole budget gets
+// all of it.
 func (s *Spool) Fill(ctx context.Context, octets int64, body io.Reader) (*spooled, error) {
 	b := s.memory
 	if octets > s.limit {
@@ -43,14 +44,30 @@ func (s *Spool) Fill(ctx context.Context, octets int64, body io.Reader) (*spoole
 		return nil, err
 	}
 	m := &spooled{octets: octets, free: free}
-	if err := s.copyInto(m, body); err != nil {
+	from := &witness{Reader: body}
+	if err := s.copyInto(m, from); err != nil {
 		m.Close()
+		if !from.failed {
+			return nil, &Error{Op: "spool message", Kind: Unexpected, Err: err}
+		}
 		return nil, &Error{Op: "receive message", Kind: Unreachable, Err: err}
 	}
 	return m, nil
 }
 
-func (s *Spool) copyInto(m *spooled, body io.Reader) (err error) {
+// witness remembers whether it was the reader that failed.
+type witness struct {
+	io.Reader
+	failed bool
+}
+
+func (w *witness) Read(p []byte) (int, error) {
+	n, err := w.Reader.Read(p)
+	w.failed = w.failed || err != nil
+	return n, err
+}
+
+func (s *Spool) copyInto(m *spooled, body *witness) (err error) {
 	var n int64
 	if m.octets <= s.limit {
 		m.data = make([]byte, m.octets)
@@ -68,6 +85,7 @@ func (s *Spool) copyInto(m *spooled, body io.Reader) (err error) {
 		return fmt.Errorf("%d of %d octets: %w", n, m.octets, err)
 	}
 	if more, _ := io.CopyN(io.Discard, body, 1); more != 0 {
+		body.failed = true
 		return fmt.Errorf("more than the announced %d octets", m.octets)
 	}
 	return nil

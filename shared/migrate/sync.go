@@ -22,8 +22,10 @@ type mailboxRun struct {
 	soft      context.Context // ends when the budget is used up or the process is to stop
 	endSoft   context.CancelFunc
 	leaveGate func()
+	begun     bool // the stored checkpoint has this run's epoch
 	source    Source
 	target    Target
+	uncut     func() bool // ends what cuts the target off with the lease
 	next      time.Time // when this mailbox wants to run again
 }
 
@@ -52,6 +54,9 @@ func (m *mailboxRun) sync() error {
 	}
 	var later error
 	for _, f := range m.cp.Folders {
+		if f.Gone {
+			continue
+		}
 		err := m.syncFolder(f)
 		if err != nil && Judge(err, 0).Action != SkipFolder {
 			return err
@@ -70,8 +75,9 @@ func (m *mailboxRun) sync() error {
 // finishPass is reached when every message at the source has an outcome, or waits for its look-up.
 func (m *mailboxRun) finishPass() error {
 	c := m.cp
+	c.Deaths, c.Restores = 0, 0
 	if len(c.Doubtful) > 0 {
-		m.next = slices.MinFunc(c.Doubtful, func(a, b *Intent) int { return a.After.Compare(b.After) }).After
+		m.next = c.nextDoubt().After
 		return nil
 	}
 	c.Passes, c.Ended = c.Passes+1, time.Now().UTC()
@@ -94,7 +100,7 @@ func (m *mailboxRun) connect() (err error) {
 	m.target, err = m.Open(m.ctx, m.cp.Mailbox)
 	if err == nil {
 		target := m.target
-		context.AfterFunc(m.ctx, func() { target.Close() }) // a lost lease cuts the target off at once
+		m.uncut = context.AfterFunc(m.ctx, func() { target.Close() }) // a lost lease cuts the target off at once
 	}
 	return err
 }
@@ -104,6 +110,7 @@ func (m *mailboxRun) disconnect() {
 		m.source.Close()
 	}
 	if m.target != nil {
+		m.uncut()
 		m.target.Close()
 	}
 	m.source, m.target = nil, nil
@@ -131,7 +138,15 @@ func (m *mailboxRun) save() error {
 		return context.Cause(m.ctx)
 	}
 	m.cp.Since = time.Now().UTC()
-	tag, err := SaveCheckpoint(context.WithoutCancel(m.base), m.Store, m.cp, Condition{Match: m.tag})
+	ctx := context.WithoutCancel(m.base)
+	tag, err := SaveCheckpoint(ctx, m.Store, m.cp, Condition{Match: m.tag})
+	if errors.Is(err, ErrConflict) && m.begun {
+		// A write of ours whose answer got lost may stand there: nobody else writes this epoch as Running.
+		stored, now, loadErr := LoadCheckpoint(ctx, m.Store, m.cp.Mailbox.ID)
+		if loadErr == nil && stored.Phase == Running && stored.Epoch == m.cp.Epoch {
+			tag, err = SaveCheckpoint(ctx, m.Store, m.cp, Condition{Match: now})
+		}
+	}
 	if err != nil {
 		return err
 	}
@@ -162,7 +177,8 @@ func (m *mailboxRun) softenBy(asked <-chan struct{}) {
 	}()
 }
 
-// refreshFolders lists the source's folders and keeps the cursors of those known.
+// refreshFolders lists the source's folders and keeps the cursors of those known. The order of the
+// cursors is that of their discovery.
 func (m *mailboxRun) refreshFolders() error {
 	listed, err := m.source.Folders(m.ctx)
 	if err != nil {
@@ -174,6 +190,9 @@ func (m *mailboxRun) refreshFolders() error {
 			uses[pathKey(f.Path)] = f
 		}
 	}
+	for _, cursor := range m.cp.Folders {
+		cursor.Gone = true
+	}
 	for _, f := range listed {
 		if !f.Selectable || f.Use == UseFlagged || m.excluded(f) {
 			continue // what a virtual folder shows stands in its own folder
@@ -184,7 +203,13 @@ func (m *mailboxRun) refreshFolders() error {
 			cursor = &FolderCursor{Name: f.Name, Key: key}
 			m.cp.Folders = append(m.cp.Folders, cursor)
 		}
+		cursor.Gone = false
 		cursor.Use, cursor.Path = placement(f, uses)
+	}
+	for _, cursor := range m.cp.Folders {
+		if cursor.Gone {
+			cursor.Total = 0
+		}
 	}
 	return nil
 }
@@ -227,7 +252,7 @@ func (m *mailboxRun) syncFolder(f *FolderCursor) error {
 		return nil
 	}
 	if f.Use == UseAll {
-		m.doubt(f, todo, true)
+		m.doubt(f, todo, true, time.Now())
 		return nil
 	}
 	if f.Target.ID == "" {
@@ -284,17 +309,33 @@ func (m *mailboxRun) startOver(f *FolderCursor, state FolderState, existing UIDS
 	if !known {
 		return
 	}
-	f.Done, f.Counts = UIDSet{}, Counts{}
+	f.Done, f.Counts, f.Stumbles = UIDSet{}, Counts{}, nil
 	f.Ledger = LedgerMark{Generation: f.Ledger.Generation + 1}
-	m.cp.Doubtful = slices.DeleteFunc(m.cp.Doubtful, func(i *Intent) bool { return i.Folder == f.Key })
-	m.doubt(f, existing, false)
+	after := time.Now() // of requests that may still act
+	m.cp.Doubtful = slices.DeleteFunc(m.cp.Doubtful, func(i *Intent) bool {
+		if i.Folder == f.Key && i.After.After(after) {
+			after = i.After
+		}
+		return i.Folder == f.Key
+	})
+	m.doubt(f, existing, f.Use == UseAll, after)
+}
+
+// reopen makes the folder current again, to read messages by the UIDs that its cursor knows.
+func (m *mailboxRun) reopen(f *FolderCursor) error {
+	state, err := m.source.Open(m.ctx, f.Name)
+	if err == nil && state.UIDValidity != f.UIDValidity {
+		err = &Error{Op: "open folder", Mailbox: string(m.cp.Mailbox.ID), Folder: f.Name, Kind: Unreachable,
+			Err: fmt.Errorf("its UIDVALIDITY has just changed from %d to %d", f.UIDValidity, state.UIDValidity)}
+	}
+	return err
 }
 
 // doubt has messages looked up before they are written, in portions of a window.
-func (m *mailboxRun) doubt(f *FolderCursor, uids UIDSet, anywhere bool) {
+func (m *mailboxRun) doubt(f *FolderCursor, uids UIDSet, anywhere bool, after time.Time) {
 	for !uids.Empty() {
 		part := uids.Newest(m.Limits.WindowMessages)
-		m.cp.Doubtful = append(m.cp.Doubtful, &Intent{Folder: f.Key, UIDs: part, Anywhere: anywhere, After: time.Now().UTC()})
+		m.cp.Doubtful = append(m.cp.Doubtful, &Intent{Folder: f.Key, UIDs: part, Anywhere: anywhere, After: after.UTC()})
 		uids = uids.Minus(part)
 	}
 }

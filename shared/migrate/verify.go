@@ -24,30 +24,41 @@ func (v *Verification) Clean() bool {
 	return v.Source == v.Recorded && v.Absent == 0 && v.Drafts == 0 && v.Doubles == 0
 }
 
-// complete verifies the mailbox, writes its report and ends its migration.
+// complete verifies the mailbox, writes its report and ends its migration. Something new at the
+// source is synced first, in another run.
 func (m *mailboxRun) complete() error {
 	v := &Verification{At: time.Now().UTC()}
 	targets := make(map[string][]*FolderCursor) // several source folders may share one
 	for _, f := range m.cp.Folders {
-		v.Source += f.Total
+		if f.Target.ID != "" {
+			targets[f.Target.ID] = append(targets[f.Target.ID], f)
+		}
+		if f.Gone {
+			continue
+		}
 		existing, err := m.survey(f)
 		if err != nil {
 			return err
 		}
-		v.Recorded += existing.And(f.Done).Len()
-		if f.Target.ID != "" {
-			targets[f.Target.ID] = append(targets[f.Target.ID], f)
+		if !existing.Minus(f.Done).Empty() {
+			m.next = time.Now()
+			return nil
 		}
+		v.Source += existing.Len()
+		v.Recorded += existing.And(f.Done).Len()
 	}
+	missing := make(map[string]*twins)
 	for _, folders := range targets {
-		if err := m.compare(v, folders); err != nil {
+		if err := m.compare(v, folders, missing); err != nil {
 			return err
 		}
 	}
+	if err := m.seek(v, missing); err != nil {
+		return err
+	}
 	m.cp.Verified = v
-	counts := m.cp.Counts()
 	m.cp.State = Completed
-	if !v.Clean() || counts.Failed > 0 {
+	if !v.Clean() || m.cp.Counts().Failed > 0 {
 		m.cp.State = CompletedWithWarnings
 	}
 	return m.report()
@@ -59,14 +70,14 @@ type brought struct {
 	record Record
 }
 
-// compare matches what was brought into one target folder with what is there.
-func (m *mailboxRun) compare(v *Verification, folders []*FolderCursor) error {
-	want, known := make(map[string][]brought), make(map[string]bool)
+// compare matches what was brought into one target folder with what is there, and adds what is not
+// to missing.
+func (m *mailboxRun) compare(v *Verification, folders []*FolderCursor, missing map[string]*twins) error {
+	want := make(map[string][]brought)
 	for _, f := range folders {
 		err := readLedger(m.ctx, m.Store, m.cp.Mailbox.ID, f.Key, f.Ledger, func(r Record) {
-			if r.arrived() {
+			if r.arrived() && r.Key != "" {
 				want[r.Key] = append(want[r.Key], brought{f, r})
-				known[r.Key] = true
 			}
 		})
 		if err != nil {
@@ -76,11 +87,12 @@ func (m *mailboxRun) compare(v *Verification, folders []*FolderCursor) error {
 	var strangers []Found
 	err := m.target.List(m.ctx, folders[0].Target, func(x Found) error {
 		key := x.Fingerprint.Key()
-		switch left := want[key]; {
+		left, known := want[key]
+		switch {
 		case len(left) > 0:
-			v.see(left[len(left)-1].record, x)
+			v.see(left[len(left)-1].record.Flags, x)
 			want[key] = left[:len(left)-1]
-		case known[key]:
+		case known:
 			v.Doubles++
 		default:
 			strangers = append(strangers, x)
@@ -90,75 +102,94 @@ func (m *mailboxRun) compare(v *Verification, folders []*FolderCursor) error {
 	if err != nil {
 		return err
 	}
-	return m.compareRest(v, want, strangers)
+	return m.compareRest(v, want, strangers, missing)
 }
 
-func (v *Verification) see(r Record, x Found) {
+func (v *Verification) see(flags []Flag, x Found) {
 	v.Present++
-	if x.Draft && !HasFlag(r.Flags, Draft) {
+	if x.Draft && !HasFlag(flags, Draft) {
 		v.Drafts++
 	}
 }
 
-// compareRest looks for what had no equal by key: messages without a Message-ID or a date, to which
-// the target gave one, and messages that users moved or deleted meanwhile.
-func (m *mailboxRun) compareRest(v *Verification, want map[string][]brought, strangers []Found) error {
-	rest := make(map[*FolderCursor]map[UID]Record)
+// compareRest takes what had no equal by key. Messages without a Message-ID or a date, to which the
+// target gave one, are among the strangers; the others were moved or deleted by users.
+func (m *mailboxRun) compareRest(v *Verification, want map[string][]brought, strangers []Found, missing map[string]*twins) error {
+	rest := make(map[*FolderCursor]UIDSet)
+	flags := make(map[*FolderCursor]map[UID][]Flag)
 	for _, list := range want {
 		for _, b := range list {
-			if rest[b.folder] == nil {
-				rest[b.folder] = make(map[UID]Record)
+			uids := rest[b.folder]
+			uids.Add(b.record.UID)
+			rest[b.folder] = uids
+			if flags[b.folder] == nil {
+				flags[b.folder] = make(map[UID][]Flag)
 			}
-			rest[b.folder][b.record.UID] = b.record
+			flags[b.folder][b.record.UID] = b.record.Flags
 		}
 	}
-	for f, records := range rest {
-		var uids UIDSet
-		for u := range records {
-			uids.Add(u)
-		}
-		if _, err := m.source.Open(m.ctx, f.Name); err != nil {
-			return err
-		}
-		groups, gone, err := m.fingerprints(uids)
+	for f, uids := range rest {
+		groups, gone, err := m.readTwins(f, uids)
 		if err != nil {
 			return err
 		}
 		v.Absent += gone.Len() // nothing is left to compare with
 		for _, g := range groups {
-			if strangers, err = m.place(v, g, records, strangers); err != nil {
-				return err
+			strangers = v.place(g, flags[f], strangers)
+			if len(g.messages) == 0 {
+				continue
+			}
+			if all := missing[g.print.Key()]; all != nil {
+				all.messages = append(all.messages, g.messages...)
+			} else {
+				missing[g.print.Key()] = g
 			}
 		}
 	}
 	return nil
 }
 
-// place finds each of these twins in its folder, else anywhere in the mailbox.
-func (m *mailboxRun) place(v *Verification, g *twins, records map[UID]Record, strangers []Found) ([]Found, error) {
-	left := g.uids
-	for i := 0; i < len(strangers) && len(left) > 0; {
-		if !g.print.Matches(strangers[i].Fingerprint) {
-			i++
+// place takes those of these twins that are among the strangers from both.
+func (v *Verification) place(g *twins, flags map[UID][]Flag, strangers []Found) []Found {
+	rest := strangers[:0]
+	for _, x := range strangers {
+		if len(g.messages) == 0 || !g.print.Matches(x.Fingerprint) {
+			rest = append(rest, x)
 			continue
 		}
-		v.see(records[left[0]], strangers[i])
-		left = left[1:]
-		strangers = append(strangers[:i], strangers[i+1:]...)
+		v.see(flags[g.messages[0].UID], x)
+		g.messages = g.messages[1:]
 	}
-	if len(left) == 0 {
-		return strangers, nil
-	}
-	found := 0
-	err := m.target.Find(m.ctx, g.print, func(x Found) error {
-		if g.print.Matches(x.Fingerprint) {
-			found++
-		}
+	return rest
+}
+
+// seek finds what is not in its folder elsewhere in the mailbox. Copies that other records stand for
+// do not count.
+func (m *mailboxRun) seek(v *Verification, missing map[string]*twins) error {
+	if len(missing) == 0 {
 		return nil
+	}
+	for _, g := range missing {
+		n, err := m.countAtTarget(g.print)
+		if err != nil {
+			return err
+		}
+		g.free = n + len(g.messages)
+	}
+	err := m.eachArrived(func(r Record) {
+		if g := missing[r.Key]; g != nil {
+			g.free--
+		}
 	})
-	moved := min(found, len(left))
-	v.Moved, v.Absent = v.Moved+moved, v.Absent+len(left)-moved
-	return strangers, err
+	if err != nil {
+		return err
+	}
+	for _, g := range missing {
+		moved := max(0, min(g.free, len(g.messages)))
+		v.Moved += moved
+		v.Absent += len(g.messages) - moved
+	}
+	return nil
 }
 
 // Report is what remains of a mailbox's migration for the administrator.

@@ -3,6 +3,7 @@ package migrate
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"sync"
 	"time"
@@ -43,8 +44,10 @@ func (m *mailboxRun) window(f *FolderCursor, uids UIDSet) error {
 			records = append(records, missing...)
 		}
 	}
+	records = append(records, m.giveUp(f)...)
 	if ledgerErr := m.record(f, records); ledgerErr != nil {
-		return ledgerErr
+		// What was written is not recorded, or its record is not known: all of it is to be looked up.
+		doubtful, writeErr, err = uids, ledgerErr, nil
 	}
 	if !doubtful.Empty() {
 		m.cp.Doubtful = append(m.cp.Doubtful, &Intent{Folder: f.Key, UIDs: doubtful, After: time.Now().Add(m.Limits.LongestRequest).UTC()})
@@ -72,7 +75,7 @@ func (m *mailboxRun) transfer(f *FolderCursor, uids UIDSet, seen *UIDSet) ([]res
 		}
 	}()
 	err := m.source.Fetch(ctx, uids, func(info MessageInfo, octets int64, body io.Reader) error {
-		return m.receive(ctx, info, octets, body, jobs, seen)
+		return m.receive(ctx, f, info, octets, body, jobs, seen)
 	})
 	close(jobs)
 	writers.Wait()
@@ -85,12 +88,15 @@ func (m *mailboxRun) transfer(f *FolderCursor, uids UIDSet, seen *UIDSet) ([]res
 }
 
 // receive spools one message and hands it to a writer.
-func (m *mailboxRun) receive(ctx context.Context, info MessageInfo, octets int64, body io.Reader, jobs chan<- job, seen *UIDSet) error {
+func (m *mailboxRun) receive(ctx context.Context, f *FolderCursor, info MessageInfo, octets int64, body io.Reader, jobs chan<- job, seen *UIDSet) error {
 	if m.soft.Err() != nil {
 		return errBudget
 	}
 	s, err := m.Spool.Fill(ctx, octets, body)
 	if err != nil {
+		if KindOf(err) == Unreachable && ctx.Err() == nil {
+			f.stumble(info.UID)
+		}
 		return err
 	}
 	key := ReadFingerprint(s.Header(), info.Received, m.Words).Key()
@@ -104,7 +110,30 @@ func (m *mailboxRun) receive(ctx context.Context, info MessageInfo, octets int64
 	}
 }
 
-// write is one writer. An error that is not about the message ends the transfer.
+// maxStumbles is how often the connection may break within one message before it counts as
+// unreadable: it is the message then, not the network.
+const maxStumbles = 8
+
+func (f *FolderCursor) stumble(uid UID) {
+	if f.Stumbles == nil {
+		f.Stumbles = make(map[UID]int)
+	}
+	f.Stumbles[uid]++
+}
+
+// giveUp gives an outcome to messages that broke the connection too often.
+func (m *mailboxRun) giveUp(f *FolderCursor) (records []Record) {
+	for uid, n := range f.Stumbles {
+		if n >= maxStumbles {
+			records = append(records, Record{Epoch: m.cp.Epoch, UID: uid, Outcome: NotMigrated,
+				Reason: fmt.Sprintf("the source server broke off in the middle of this message %d times", n)})
+		}
+	}
+	return records
+}
+
+// write is one writer. An error that is not about the message ends the transfer, once the messages
+// that are being written have an answer.
 func (m *mailboxRun) write(ctx context.Context, f *FolderCursor, jobs <-chan job, out chan<- result, cancel context.CancelCauseFunc) {
 	for j := range jobs {
 		r := m.put(ctx, f, j)
@@ -125,13 +154,13 @@ func (m *mailboxRun) put(ctx context.Context, f *FolderCursor, j job) result {
 		r.err = &Error{Op: "write message", Kind: LostOwnership, Err: ErrLeaseLost}
 		return r
 	}
-	receipt, err := m.target.Put(ctx, f.Target, Outgoing{Flags: j.info.Flags, Received: j.info.Received, Size: j.spool.octets, Open: j.spool.Open})
+	receipt, err := m.target.Put(m.ctx, f.Target, Outgoing{Flags: j.info.Flags, Received: j.info.Received, Size: j.spool.octets, Open: j.spool.Open})
 	rec := Record{Epoch: m.cp.Epoch, UID: j.info.UID, Key: j.key, Octets: j.spool.octets, Flags: j.info.Flags}
 	switch {
 	case err == nil:
 		rec.Outcome, rec.TargetValid, rec.TargetUID = Migrated, receipt.UIDValidity, receipt.UID
 		r.record = &rec
-	case OutcomeUnknown(err):
+	case OutcomeUnknown(err), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		r.doubtful, r.err = true, err
 	case Judge(err, 0).Action == SkipMessage:
 		rec.Outcome, rec.Reason = NotMigrated, err.Error()
@@ -200,6 +229,7 @@ func (f *FolderCursor) absorb(records []Record) {
 		if !f.Done.Contains(r.UID) {
 			f.Done.Add(r.UID)
 			f.Counts.add(r)
+			delete(f.Stumbles, r.UID)
 		}
 	}
 }

@@ -16,13 +16,15 @@ import (
 
 // SourceMailbox is a mailbox of a source server in memory. Make it with NewSourceMailbox.
 type SourceMailbox struct {
-	// Password refuses every sign-in while it is wrong.
+	// WrongPassword refuses every sign-in.
 	WrongPassword bool
 	// Before runs ahead of each message that Fetch yields, and ahead of every other call with UID 0.
 	// Its error breaks the connection. It may change the mailbox.
 	Before func(op, folder string, uid migrate.UID) error
 	// Latency is the virtual or real time that each call and each fetched message takes.
 	Latency time.Duration
+	// Connected is told 1 for each connection and -1 for its end.
+	Connected func(int)
 
 	mu      sync.Mutex
 	folders []*SourceFolder
@@ -164,6 +166,9 @@ func (b *SourceMailbox) Dial(ctx context.Context) (migrate.Source, error) {
 	s.connected = true
 	b.open++
 	b.most = max(b.most, b.open)
+	if b.Connected != nil {
+		b.Connected(1)
+	}
 	return s, nil
 }
 
@@ -315,6 +320,9 @@ func (s *source) Close() error {
 	if s.connected {
 		s.connected = false
 		s.box.open--
+		if s.box.Connected != nil {
+			s.box.Connected(-1)
+		}
 	}
 	return nil
 }
