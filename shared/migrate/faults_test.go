@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -82,12 +84,12 @@ func TestLostStoreAnswers(t *testing.T) {
 			for n := 1; n <= 8; n++ {
 				bubble(t, fmt.Sprintf("%s/%t/%d", op, done, n), func(t *testing.T, w *migratetest.World) {
 					b := oneMailbox(t, w, 9)
-					count := 0
+					var count atomic.Int64
 					hook := func(o, name string) error {
 						if o != op {
 							return nil
 						}
-						if count++; count == n {
+						if count.Add(1) == int64(n) {
 							return broken
 						}
 						return nil
@@ -289,8 +291,11 @@ func TestLostLease(t *testing.T) {
 		bubble(t, name, func(t *testing.T, w *migratetest.World) {
 			b := oneMailbox(t, w, 60)
 			b.Target.Latency = time.Second
+			var mu sync.Mutex
 			var refused time.Time
 			w.Store.Before = func(op, blob string) error {
+				mu.Lock()
+				defer mu.Unlock()
 				late := !refused.IsZero() && time.Since(refused) > 20*time.Second
 				switch {
 				case op == "renew" && strings.HasPrefix(blob, "leases/") && !late:
@@ -304,6 +309,8 @@ func TestLostLease(t *testing.T) {
 				return nil
 			}
 			b.Target.AtPut = func() {
+				mu.Lock()
+				defer mu.Unlock()
 				if late := time.Since(refused); !refused.IsZero() && late > 11*time.Second && late < 20*time.Second {
 					t.Errorf("a message is put %s after the renewal was refused", late)
 				}

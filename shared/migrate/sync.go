@@ -26,7 +26,7 @@ type mailboxRun struct {
 	source    Source
 	target    Target
 	uncut     func() bool // ends what cuts the target off with the lease
-	next      time.Time // when this mailbox wants to run again
+	next      time.Time   // when this mailbox wants to run again
 }
 
 // advance is the main loop: every folder, window by window, newest messages first, until nothing is
@@ -97,12 +97,13 @@ func (m *mailboxRun) connect() (err error) {
 	if m.source, err = m.Dial(m.ctx, m.endpoint, m.cp.Mailbox); err != nil {
 		return err
 	}
-	m.target, err = m.Open(m.ctx, m.cp.Mailbox)
-	if err == nil {
-		target := m.target
-		m.uncut = context.AfterFunc(m.ctx, func() { target.Close() }) // a lost lease cuts the target off at once
+	target, err := m.Open(m.ctx, m.cp.Mailbox)
+	if err != nil {
+		return err
 	}
-	return err
+	m.target = target
+	m.uncut = context.AfterFunc(m.ctx, func() { target.Close() }) // a lost lease cuts the target off at once
+	return nil
 }
 
 func (m *mailboxRun) disconnect() {

@@ -17,7 +17,7 @@ import (
 
 // TargetBox is a mailbox of the target in memory. Make it with NewTargetBox.
 type TargetBox struct {
-	// Fault says what goes wrong with a Put; nil is nothing.
+	// Fault says what goes wrong with a Put; nil is nothing. Its calls do not overlap.
 	Fault func(content []byte) Fault
 	// Latency is the time from the call to the work, and again from the work to the answer.
 	Latency time.Duration
@@ -26,6 +26,7 @@ type TargetBox struct {
 	// AtPut runs when a Put begins.
 	AtPut func()
 
+	hooks    sync.Mutex
 	mu       sync.Mutex
 	messages []*TargetMessage
 	puts     int
@@ -148,7 +149,9 @@ func (t *target) Put(ctx context.Context, folder migrate.TargetFolder, out migra
 	}
 	var fault Fault
 	if t.box.Fault != nil {
+		t.box.hooks.Lock()
 		fault = t.box.Fault(content)
+		t.box.hooks.Unlock()
 	}
 	if fault.Err == nil || fault.Do {
 		delay := t.box.Latency

@@ -17,8 +17,10 @@ type Queue struct {
 	Lock          time.Duration
 	MaxDeliveries int
 	// Fault is asked at each Wake how often the wake-up is kept and how much later it is shown.
+	// Its calls do not overlap.
 	Fault func(w migrate.WakeUp) (copies int, delay time.Duration, err error)
 
+	hooks   sync.Mutex
 	mu      sync.Mutex
 	waiting []*Delivery
 	dead    []migrate.WakeUp
@@ -45,8 +47,11 @@ func (q *Queue) Wake(ctx context.Context, w migrate.WakeUp, at time.Time) error 
 	}
 	copies, delay := 1, time.Duration(0)
 	if q.Fault != nil {
+		q.hooks.Lock()
 		var err error
-		if copies, delay, err = q.Fault(w); err != nil {
+		copies, delay, err = q.Fault(w)
+		q.hooks.Unlock()
+		if err != nil {
 			return err
 		}
 	}
