@@ -15,3 +15,9 @@ lint:            ## format and vet
 	$(GO) vet ./...
 
 check: lint test ## what has to hold before a commit
+
+package:         ## builds dist/mailferry.zip, which is deployed
+	$(GO) run ./infra/package
+
+bench:           ## measures; prints figures, fails on nothing but errors
+	$(GO) run ./infra/bench

@@ -20,16 +20,17 @@ import (
 
 // Options are the demo's dials.
 type Options struct {
-	Dir       string // the stack's data
-	App       string // a laid-out app, or "" to build one
-	Messages  int    // over all three mailboxes
-	Kills     int    // times a handler is SIGKILLed while mail moves
-	Instances int
-	WipeQueue bool          // restart the Service Bus broker empty while mail moves
-	Large     int           // octets of one large message; 0 is none
-	Out       io.Writer     // progress and result
-	Output    io.Writer     // the handlers' log
-	Budget    time.Duration // of a run; 0 is 15 s
+	Dir        string // the stack's data
+	App        string // a laid-out app, or "" to build one
+	Messages   int    // over all three mailboxes
+	Kills      int    // times a handler is SIGKILLed while mail moves
+	Instances  int
+	WipeQueue  bool          // restart the Service Bus broker empty while mail moves
+	Large      int           // octets of one large message; 0 is none
+	MaxMessage int64         // octets the target mailboxes take; 0 is Exchange's default
+	Out        io.Writer     // progress and result
+	Output     io.Writer     // the handlers' log
+	Budget     time.Duration // of a run; 0 is 15 s
 }
 
 const (
@@ -109,7 +110,7 @@ func (d *demo) fill(ctx context.Context) (err error) {
 		if i == 0 {
 			n += d.Messages % 3
 		}
-		a.user.UserPrincipalName = a.address
+		a.user.UserPrincipalName, a.user.MaxReceiveSize = a.address, d.MaxMessage
 		a.before = sample.Mailbox(uint64(i+1), a.address, n)
 		if d.Large > 0 && i == 0 {
 			a.before = append(a.before, sample.Large(d.Large))
