@@ -75,11 +75,11 @@ func (m *mailboxRun) sync() error {
 // finishPass is reached when every message at the source has an outcome, or waits for its look-up.
 func (m *mailboxRun) finishPass() error {
 	c := m.cp
-	c.Deaths, c.Restores = 0, 0
 	if len(c.Doubtful) > 0 {
 		m.next = c.nextDoubt().After
 		return nil
 	}
+	c.Deaths, c.Restores = 0, 0
 	c.Passes, c.Ended = c.Passes+1, time.Now().UTC()
 	ordered, err := completionOrdered(m.ctx, m.Store, m.endpoint.Name, c.Mailbox.Batch)
 	if err != nil {

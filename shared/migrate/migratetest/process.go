@@ -50,6 +50,7 @@ func newProcess(w *World, limit int) *process {
 			if err := p.alive(); err != nil {
 				return nil, err
 			}
+			w.holds(m.ID, p)
 			return w.Boxes[m.ID].Source.Dial(ctx)
 		},
 		Open: func(ctx context.Context, m migrate.Mailbox) (migrate.Target, error) {
@@ -138,10 +139,15 @@ func (p *process) alive() error {
 // effect counts a side effect, and kills the process at its limit.
 func (p *process) effect() {
 	if n := p.effects.Add(1); p.limit > 0 && n == p.limit {
-		p.dead.Store(true)
-		p.kill(ErrKilled)
-		p.stop()
+		p.end()
 	}
+}
+
+// end kills the process.
+func (p *process) end() {
+	p.dead.Store(true)
+	p.kill(ErrKilled)
+	p.stop()
 }
 
 // done counts a side effect that happened; its answer may be lost by the kill.

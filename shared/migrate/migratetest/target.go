@@ -51,6 +51,9 @@ type TargetMessage struct {
 	print    migrate.Fingerprint
 }
 
+// Subject is the message's, decoded.
+func (m TargetMessage) Subject() string { return m.print.Subject }
+
 // NewTargetBox returns an empty mailbox.
 func NewTargetBox() *TargetBox { return new(TargetBox) }
 

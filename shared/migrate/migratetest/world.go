@@ -44,6 +44,7 @@ type World struct {
 	effects atomic.Int64
 	mu      sync.Mutex
 	notes   []string
+	holders map[migrate.MailboxID]*process
 	running []*process
 	started int
 }
@@ -59,7 +60,8 @@ type Box struct {
 func NewWorld() *World {
 	return &World{
 		Store: NewStore(nil), Drop: NewStore(nil), Queue: NewQueue(), Boxes: make(map[migrate.MailboxID]*Box),
-		Slots: 4, SyncEvery: 6 * time.Hour, Processes: 1, Runs: 4, TickEvery: time.Minute, Grace: 3 * time.Minute,
+		holders: make(map[migrate.MailboxID]*process),
+		Slots:   4, SyncEvery: 6 * time.Hour, Processes: 1, Runs: 4, TickEvery: time.Minute, Grace: 3 * time.Minute,
 		Limits: migrate.Limits{WindowMessages: 4},
 	}
 }
@@ -105,6 +107,19 @@ func (w *World) note(err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.notes = append(w.notes, err.Error())
+}
+
+func (w *World) holds(id migrate.MailboxID, p *process) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.holders[id] = p
+}
+
+// KillHolder kills the process that last signed in to that mailbox.
+func (w *World) KillHolder(id migrate.MailboxID) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.holders[id].end()
 }
 
 // Run lets the processes work until done holds, looking every second, and then stops them. A killed
