@@ -150,7 +150,7 @@ func TestWire(t *testing.T) {
 			w.send("b NONSENSE\r\n")
 			w.expect("b BAD Command Error. 12")
 		}
-		w.expect("* BYE Connection is closed. 14")
+		w.expect("* BYE Connection closed. 14")
 		if _, err := w.br.ReadByte(); err != io.EOF {
 			t.Errorf("got %v, want the end", err)
 		}

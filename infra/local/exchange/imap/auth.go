@@ -18,7 +18,7 @@ const (
 func (s *session) login(command) (string, error) { return "", noReply("LOGIN failed.") }
 
 func (s *session) authenticate(c command) (string, error) {
-	if s.mailbox != nil {
+	if s.mailbox != nil || s.barred {
 		return "", wrongState
 	}
 	if len(c.args) == 0 || len(c.args) > 2 {
@@ -88,17 +88,19 @@ func parseXOAUTH2(response string) (user, token string, err error) {
 	return user, token, nil
 }
 
-// connect opens the mailbox of user. Who is authenticated but gets no mailbox,
-// because there is none or it has too many connections, learns so at once.
+// connect opens the mailbox of user. If there is none, or it has too many
+// connections, AUTHENTICATE succeeds all the same, and the commands after it
+// are refused (MailKit issue 1496, email-oauth2-proxy issue 74).
 func (s *session) connect(user string) (string, error) {
 	m, ok := s.server.o.Store.Mailbox(user)
 	if !ok {
 		return "", authFailed
 	}
-	if !m.User().HasMailbox() || !s.server.enter(m) {
-		return "", notConnected
+	if m.User().HasMailbox() && s.server.enter(m) {
+		s.mailbox = m
+		s.conn.timeout = idleTimeout
+	} else {
+		s.barred, s.errors = true, 0
 	}
-	s.mailbox = m
-	s.conn.timeout = idleTimeout
 	return "AUTHENTICATE completed.", nil
 }

@@ -14,6 +14,9 @@ const (
 	capabilities = "IMAP4 IMAP4rev1 AUTH=PLAIN AUTH=XOAUTH2 SASL-IR UIDPLUS MOVE ID UNSELECT CHILDREN IDLE NAMESPACE LITERAL+"
 	// maxErrors ends a connection (imapsync, FAQ.Office365.txt).
 	maxErrors = 10
+	// maxErrorsBarred ends one that is authenticated but has no mailbox open
+	// (MailKit issue 1496, email-oauth2-proxy issue 74).
+	maxErrorsBarred = 2
 
 	// Errors as Exchange numbers them: a command it cannot read, one it does
 	// not know and an argument it refuses.
@@ -40,7 +43,8 @@ type session struct {
 	in     *reader
 	bw     *bufio.Writer
 
-	mailbox  *store.Mailbox // nil until authenticated
+	mailbox  *store.Mailbox // nil until one is open
+	barred   bool           // authenticated, but no mailbox was opened
 	selected *view          // nil unless a folder is selected
 	errors   int
 	logout   bool
@@ -146,8 +150,8 @@ func (s *session) answer(c command, err error) bool {
 		s.printf("%s %s\r\n", tag, no)
 	case errors.As(err, &bad):
 		s.printf("%s %s\r\n", tag, bad)
-		if s.errors++; s.errors >= maxErrors {
-			s.untagged("BYE Connection is closed. 14")
+		if s.errors++; s.errors >= maxErrors || s.barred && s.errors >= maxErrorsBarred {
+			s.untagged("BYE Connection closed. 14")
 			s.logout = true
 		}
 	case errors.Is(err, errConnection):
@@ -169,6 +173,10 @@ func (s *session) run(c *command) (string, error) {
 	}
 	h, ok := handlers[c.name]
 	switch {
+	case s.barred && ok && h.needs >= authenticated && c.message != nil:
+		return "", s.refuseMessage(c.message, notConnected)
+	case s.barred && ok && h.needs >= authenticated:
+		return "", notConnected
 	case c.message != nil && (!ok || h.needs == authenticated && s.mailbox == nil):
 		return "", s.refuseMessage(c.message, wrongState)
 	case !ok:
