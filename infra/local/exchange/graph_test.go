@@ -156,6 +156,7 @@ func TestGraphUsers(t *testing.T) {
 	}
 	g.want(g.get("/users/a.alias@contoso.test"), 404, "Request_ResourceNotFound")
 	g.want(g.get("/users/nobody@contoso.test/mailFolders"), 404, "ErrorInvalidUser")
+	g.want(g.get("/users/a.alias@contoso.test/mailFolders"), 404, "ErrorInvalidUser")
 	g.want(g.get("/users/nobox@contoso.test/mailFolders/inbox"), 404, "MailboxNotEnabledForRESTAPI")
 	g.want(g.get("/users?$filter="+esc("userPrincipalName ne 'x'")), 400, "Request_UnsupportedQuery")
 	g.want(g.get("/users?$count=true&$filter="+esc("userPrincipalName ne 'x'"), "ConsistencyLevel: eventual"), 200, "")
@@ -319,6 +320,10 @@ func TestGraphIDsAndMoves(t *testing.T) {
 	if got := m.Messages()[0]; got.Folder != "archive" || !got.IsRead || !slices.Equal(got.Categories, []string{"Rot"}) {
 		t.Errorf("got %+v", got)
 	}
+	if r = g.want(g.get(path+"/"+immutable+"/$value"), 200, ""); r.raw == letter || !strings.HasSuffix(r.raw, "\r\n\r\nHello\r\n") {
+		t.Errorf("got %q, want the message rebuilt", r.raw)
+	}
+	g.want(g.get("/users/"+anna+"/mailFolders/archive/messages/"+immutable+"/$value"), 405, "ErrorInvalidRequest")
 	g.want(g.do("DELETE", path+"/"+immutable, nil), 204, "")
 	g.want(g.get(path+"/"+immutable), 404, "ErrorItemNotFound")
 	if n := m.Stats().Messages; n != 0 {

@@ -141,7 +141,7 @@ type request struct {
 // mail finds the mailbox and keeps the number of requests to it within bounds.
 func (f *face) mail(h mailHandler) http.HandlerFunc {
 	return f.plain(func(w http.ResponseWriter, r *http.Request) error {
-		m, ok := f.o.Store.Mailbox(r.PathValue("user"))
+		m, ok := f.user(r.PathValue("user"))
 		if !ok {
 			return &refusal{404, "ErrorInvalidUser", "The requested user '" + r.PathValue("user") + "' is invalid."}
 		}

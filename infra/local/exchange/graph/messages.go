@@ -1,6 +1,7 @@
 package graph
 
 import (
+	"bytes"
 	"io"
 	"net/http"
 	"slices"
@@ -251,7 +252,7 @@ func (f *face) writeMessage(w http.ResponseWriter, r *request, status int, it *s
 	return nil
 }
 
-// getMIME shows the message as MIME; not under a folder
+// getMIME shows the message as MIME, rebuilt as in IMAP; not under a folder
 // (microsoft-graph-docs-contrib issue 776).
 func (f *face) getMIME(w http.ResponseWriter, r *request) error {
 	if r.PathValue("folder") != "" {
@@ -261,8 +262,15 @@ func (f *face) getMIME(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
+	db := r.mailbox.Store()
+	raw, err := db.Header(it.Body)
+	if err != nil {
+		return err
+	}
+	header := int64(it.Body.HeaderSize)
+	text := io.NewSectionReader(db.Open(it.Body), header, it.Body.Size-header)
 	w.Header().Set("Content-Type", "text/plain")
-	_, err = io.Copy(w, r.mailbox.Store().Open(it.Body))
+	_, err = io.Copy(w, io.MultiReader(bytes.NewReader(store.Rebuild(raw)), text))
 	return err
 }
 

@@ -149,12 +149,7 @@ func (f *face) getUser(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	key := r.PathValue("user")
-	m, ok := f.o.Store.Mailbox(key)
-	if ok {
-		u := m.User()
-		// The directory knows users by id and UPN alone, not by alias.
-		ok = strings.EqualFold(key, u.ID) || strings.EqualFold(key, u.UserPrincipalName)
-	}
+	m, ok := f.user(key)
 	if !ok {
 		return &refusal{404, "Request_ResourceNotFound",
 			"Resource '" + key + "' does not exist or one of its queried reference-property objects are not present."}
@@ -166,6 +161,17 @@ func (f *face) getUser(w http.ResponseWriter, r *http.Request) error {
 	v["@odata.context"] = baseURL(r) + "/$metadata#users/$entity"
 	writeJSON(w, http.StatusOK, v)
 	return nil
+}
+
+// user looks a user up by id or UPN; paths take no alias
+// (https://learn.microsoft.com/graph/api/user-get).
+func (f *face) user(key string) (*store.Mailbox, bool) {
+	m, ok := f.o.Store.Mailbox(key)
+	if !ok {
+		return nil, false
+	}
+	u := m.User()
+	return m, strings.EqualFold(key, u.ID) || strings.EqualFold(key, u.UserPrincipalName)
 }
 
 func userJSON(u store.User, q query) (map[string]any, error) {

@@ -229,13 +229,13 @@ func (s *session) writeBody(m *store.Item, it item) error {
 	tail := int64(0)
 	switch it.section {
 	case "":
-		head, tail = rebuild(raw), m.Body.Size-int64(m.Body.HeaderSize)
+		head, tail = store.Rebuild(raw), m.Body.Size-int64(m.Body.HeaderSize)
 	case "HEADER":
-		head = rebuild(raw)
+		head = store.Rebuild(raw)
 	case "TEXT":
 		tail = m.Body.Size - int64(m.Body.HeaderSize)
 	default:
-		head = selectFields(rebuild(raw), it.fields, it.section == "HEADER.FIELDS")
+		head = selectFields(store.Rebuild(raw), it.fields, it.section == "HEADER.FIELDS")
 	}
 	body := io.NewSectionReader(db.Open(m.Body), int64(m.Body.HeaderSize), tail)
 	size := int64(len(head)) + tail
@@ -251,25 +251,6 @@ func (s *session) writeBody(m *store.Item, it item) error {
 	}
 	_, err = io.CopyN(s.bw, all, length)
 	return err
-}
-
-// rebuild makes the header as Exchange shows it: generated from properties, so
-// with other fields and another order than what was given.
-func rebuild(raw []byte) []byte {
-	var b, last bytes.Buffer
-	for _, f := range store.ParseHeader(raw) {
-		to := &b
-		if strings.EqualFold(f.Name, "MIME-Version") {
-			to = &last
-		}
-		line := bytes.ReplaceAll(bytes.TrimRight(f.Raw, "\r\n"), []byte("\r\n"), []byte("\n"))
-		to.Write(bytes.ReplaceAll(line, []byte("\n"), []byte("\r\n")))
-		to.WriteString("\r\n")
-	}
-	b.WriteString("X-MS-Has-Attach:\r\nX-MS-TNEF-Correlator:\r\n")
-	b.Write(last.Bytes())
-	b.WriteString("\r\n")
-	return b.Bytes()
 }
 
 // selectFields keeps the named fields of a header, or all others.
