@@ -1,0 +1,124 @@
+package main
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"mailferry/shared/migrate"
+	"mailferry/shared/migrate/migratetest"
+)
+
+// newTestApp is the app over a store in memory, with one batch of one mailbox.
+func newTestApp(t *testing.T) (*app, migrate.MailboxID) {
+	t.Helper()
+	a := newApp(t.Context(), slog.New(slog.DiscardHandler))
+	a.store, a.drop = migratetest.NewStore(nil), migratetest.NewStore(nil)
+	a.planner = &migrate.Planner{Store: a.store, Drop: a.drop, Grace: time.Minute}
+	close(a.ready)
+	id := migrate.NewMailboxID("zimbra", "anna", "guid")
+	c := &migrate.Checkpoint{Mailbox: migrate.Mailbox{ID: id, Batch: "spring", Login: "anna", Target: migrate.TargetMailbox{Address: "anna@contoso.example", GUID: "guid"}},
+		State: migrate.Queued, Phase: migrate.Waiting}
+	if _, err := migrate.SaveCheckpoint(t.Context(), a.store, c, migrate.Condition{Absent: true}); err != nil {
+		t.Fatal(err)
+	}
+	if err := migrate.AnnounceEndpoint(t.Context(), a.store, "zimbra"); err != nil {
+		t.Fatal(err)
+	}
+	return a, id
+}
+
+func call(a *app, method, path, body string) *http.Response {
+	w := httptest.NewRecorder()
+	a.routes().ServeHTTP(w, httptest.NewRequest(method, "http://app.example"+path, strings.NewReader(body)))
+	return w.Result()
+}
+
+// A Logic App posts, gets 202 with Location, and polls that.
+func TestCompleteIsAnOrder(t *testing.T) {
+	a, _ := newTestApp(t)
+	r := call(a, "POST", "/api/batches/zimbra/spring/complete", "")
+	if r.StatusCode != 202 || r.Header.Get("Location") != "http://app.example/api/batches/zimbra/spring" || r.Header.Get("Retry-After") == "" {
+		t.Fatalf("%s, %v", r.Status, r.Header)
+	}
+	if _, _, err := a.store.Get(t.Context(), "orders/zimbra/spring/complete.json"); err != nil {
+		t.Error(err)
+	}
+	if again := call(a, "POST", "/api/batches/zimbra/spring/complete", ""); again.StatusCode != 202 {
+		t.Errorf("asked again: %s", again.Status)
+	}
+	status := call(a, "GET", "/api/batches/zimbra/spring", "")
+	var b migrate.BatchStatus
+	if err := json.NewDecoder(status.Body).Decode(&b); err != nil || len(b.Details) != 1 || b.Details[0].Address != "anna@contoso.example" {
+		t.Errorf("%+v, %v", b, err)
+	}
+}
+
+func TestUnknownBatches(t *testing.T) {
+	a, _ := newTestApp(t)
+	for _, path := range []string{"POST /api/batches/zimbra/other/complete", "POST /api/batches/no/spring/complete", "GET /api/batches/zimbra/other",
+		"GET /api/batches/UPPER", "GET /api/batches/zimbra/..%2f..%2fsecret", "POST /api/batches/zimbra/%2e%2e/complete"} {
+		method, address, _ := strings.Cut(path, " ")
+		if r := call(a, method, address, ""); r.StatusCode == 200 || r.StatusCode == 202 || r.StatusCode >= 500 {
+			t.Errorf("%s: %s", path, r.Status)
+		}
+	}
+}
+
+func TestListOfBatches(t *testing.T) {
+	a, _ := newTestApp(t)
+	for _, path := range []string{"/api/batches", "/api/batches/zimbra"} {
+		body, _ := io.ReadAll(call(a, "GET", path, "").Body)
+		var list []migrate.BatchStatus
+		if err := json.Unmarshal(body, &list); err != nil || len(list) != 1 || list[0].Mailboxes != 1 {
+			t.Errorf("%s: %s, %v", path, body, err)
+		}
+	}
+}
+
+// Every answer to the host is JSON and never empty: an empty 200 would leave the invocation hanging.
+func TestAnswers(t *testing.T) {
+	a, id := newTestApp(t)
+	letter := func(seq int) string {
+		body := base64.StdEncoding.EncodeToString(fmt.Appendf(nil, `{"v":1,"mailbox":%q,"seq":%d,"attempt":1}`, id, seq))
+		return fmt.Sprintf(`{"Data":{"wakeup":%q},"Metadata":{}}`, body)
+	}
+	for _, c := range []struct {
+		path, body string
+		status     int
+	}{
+		{"/deadletter", letter(9), 200}, // not the valid seq: nothing to do
+		{"/deadletter", `{"Data":{"wakeup":"bm90IGpzb24="},"Metadata":{}}`, 200},
+		{"/run", `{"Data":{"wakeup":"bm90IGpzb24="},"Metadata":{}}`, 500},
+		{"/run", `nonsense`, 500},
+		{"/intake", `{"Data":{},"Metadata":{}}`, 500},
+		{"/intake", `{"Data":{},"Metadata":{"endpoint":"\"a/b\"","name":"\"c\""}}`, 200},
+		{"/tick", `{"Data":{"timer":{"Schedule":{"AdjustForDST":true},"ScheduleStatus":null,"IsPastDue":false}},"Metadata":{"sys":{}}}`, 500}, // no endpoint.json
+	} {
+		r := call(a, "POST", c.path, c.body)
+		body, _ := io.ReadAll(r.Body)
+		var parsed answer
+		if err := json.Unmarshal(body, &parsed); err != nil || r.StatusCode != c.status || r.Header.Get("Content-Type") != "application/json" || len(body) < 3 {
+			t.Errorf("%s %s: %s %s %q", c.path, c.body, r.Status, r.Header.Get("Content-Type"), body)
+		}
+	}
+	if r := call(a, "GET", "/", ""); r.StatusCode != 200 {
+		t.Errorf("readiness: %s", r.Status)
+	}
+}
+
+// One mailbox's bug fails its own invocation and leaves the process alive.
+func TestPanicIsAFailedInvocation(t *testing.T) {
+	a, _ := newTestApp(t)
+	a.planner = nil
+	if r := call(a, "POST", "/tick", `{"Data":{},"Metadata":{}}`); r.StatusCode != 500 {
+		t.Errorf("%s", r.Status)
+	}
+}
