@@ -218,8 +218,8 @@ func parseCheckpoint(content []byte) (*Checkpoint, error) {
 	if err == nil {
 		err = json.Unmarshal(content, c)
 	}
-	if err == nil && (head.Version < 1 || !c.Mailbox.ID.Valid()) {
-		err = errors.New("no version or no mailbox id")
+	if err == nil && (head.Version < 1 || !c.Mailbox.ID.Valid() || slices.Contains(c.Folders, nil) || slices.Contains(c.Doubtful, nil)) {
+		err = errors.New("no version, no mailbox id or an empty entry")
 	}
 	if err != nil {
 		return nil, &Error{Op: "load checkpoint", Kind: Corrupt, Err: err}

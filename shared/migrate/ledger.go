@@ -122,10 +122,11 @@ func readTail(ctx context.Context, s Store, id MailboxID, folder string, at Ledg
 // readLedger yields every record of a folder's current generation up to the mark's segment. Of a
 // UID that has several, because a predecessor's append came late, it yields the first.
 func readLedger(ctx context.Context, s Store, id MailboxID, folder string, at LedgerMark, yield func(Record)) error {
-	var seen UIDSet
+	seen := make(map[UID]uint64) // a bit for each UID
 	first := func(r Record) {
-		if !seen.Contains(r.UID) {
-			seen.Add(r.UID)
+		word, bit := r.UID/64, uint64(1)<<(r.UID%64)
+		if seen[word]&bit == 0 {
+			seen[word] |= bit
 			yield(r)
 		}
 	}

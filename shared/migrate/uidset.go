@@ -17,7 +17,8 @@ type Range struct{ First, Last UID }
 
 // UIDSet is a set of UIDs kept as sorted, disjoint, non-adjacent ranges, so that a folder of a
 // million messages costs a few bytes while its UIDs are contiguous. The zero value is empty.
-// Methods that change the set take a pointer; none is safe for concurrent use.
+// Methods that change the set take a pointer; none is safe for concurrent use. Assigning a set shares
+// its ranges: Clone one that is to be changed while the other is in use.
 type UIDSet struct{ ranges []Range }
 
 // UIDsOf returns the set of the given UIDs, in any order.
@@ -30,6 +31,9 @@ func UIDsOf(uids ...UID) UIDSet {
 	}
 	return s
 }
+
+// Clone returns a set that can be changed alone.
+func (s UIDSet) Clone() UIDSet { return UIDSet{slices.Clone(s.ranges)} }
 
 // Ranges returns the ranges in ascending order. The caller must not change them.
 func (s UIDSet) Ranges() []Range { return s.ranges }
@@ -82,14 +86,23 @@ func (s *UIDSet) AddRange(first, last UID) {
 		first, last = min(first, s.ranges[to].First), max(last, s.ranges[to].Last)
 		to++
 	}
-	s.ranges = slices.Replace(slices.Clip(s.ranges), from, to, Range{first, last})
+	s.ranges = slices.Replace(s.ranges, from, to, Range{first, last})
 }
 
-// Union puts every UID of other into the set.
+// Union puts every UID of other into the set, in time linear in the ranges of both.
 func (s *UIDSet) Union(other UIDSet) {
-	for _, r := range other.ranges {
-		s.AddRange(r.First, r.Last)
+	var out UIDSet
+	a, b := s.ranges, other.ranges
+	for len(a) > 0 || len(b) > 0 {
+		if len(b) == 0 || len(a) > 0 && a[0].First < b[0].First {
+			out.AddRange(a[0].First, a[0].Last)
+			a = a[1:]
+		} else {
+			out.AddRange(b[0].First, b[0].Last)
+			b = b[1:]
+		}
 	}
+	*s = out
 }
 
 // Minus returns the UIDs of s that are not in other.

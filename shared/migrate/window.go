@@ -225,11 +225,13 @@ func (m *mailboxRun) record(f *FolderCursor, records []Record) error {
 
 // absorb counts records of UIDs that had no outcome yet.
 func (f *FolderCursor) absorb(records []Record) {
+	var fresh UIDSet
 	for _, r := range records {
-		if !f.Done.Contains(r.UID) {
-			f.Done.Add(r.UID)
+		if !f.Done.Contains(r.UID) && !fresh.Contains(r.UID) {
+			fresh.Add(r.UID)
 			f.Counts.add(r)
 			delete(f.Stumbles, r.UID)
 		}
 	}
+	f.Done.Union(fresh)
 }

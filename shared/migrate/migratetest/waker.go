@@ -82,6 +82,17 @@ func (q *Queue) Wipe() {
 	q.waiting = nil
 }
 
+// Drain takes every wake-up out of the queue, in the order of sending.
+func (q *Queue) Drain() (list []migrate.WakeUp) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, d := range q.waiting {
+		list = append(list, d.WakeUp)
+	}
+	q.waiting = nil
+	return list
+}
+
 func (q *Queue) tell() {
 	close(q.changed)
 	q.changed = make(chan struct{})
