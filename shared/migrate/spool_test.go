@@ -1,0 +1,137 @@
+package migrate
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"strings"
+	"testing"
+	"testing/iotest"
+	"testing/synctest"
+)
+
+func fill(t *testing.T, s *Spool, content string) *spooled {
+	t.Helper()
+	m, err := s.Fill(t.Context(), int64(len(content)), iotest.OneByteReader(strings.NewReader(content)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// TestSpool keeps small messages in memory and large ones in a file that has no name any more.
+func TestSpool(t *testing.T) {
+	dir := t.TempDir()
+	s := NewSpool(4000, 100_000, dir)
+	for _, size := range []int{0, 1, 1000, 1001, 50_000} {
+		content := strings.Repeat("x", size)
+		m := fill(t, s, content)
+		if (m.file != nil) != (size > 1000) {
+			t.Errorf("%d octets: file %v", size, m.file)
+		}
+		for range 2 {
+			r, err := m.Open()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, err := io.ReadAll(r); err != nil || string(got) != content {
+				t.Errorf("%d octets: got %d, %v", size, len(got), err)
+			}
+			r.Close()
+		}
+		m.Close()
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+	if s.memory.left != 4000 || s.disk.left != 100_000 {
+		t.Errorf("%d and %d of the budgets are left", s.memory.left, s.disk.left)
+	}
+}
+
+func TestSpoolHeader(t *testing.T) {
+	s := NewSpool(4000, 1<<20, t.TempDir())
+	for _, body := range []string{"x", strings.Repeat("x", 5000)} {
+		for _, end := range []string{"\r\n", "\n"} {
+			m := fill(t, s, "A: b"+end+"C: d"+end+end+body)
+			if got := string(m.Header()); got != "A: b"+end+"C: d" {
+				t.Errorf("header %q", got)
+			}
+			m.Close()
+		}
+	}
+	m := fill(t, s, strings.Repeat("x", maxHeader+5000))
+	if n := len(m.Header()); n != maxHeader {
+		t.Errorf("%d octets without an end of the header", n)
+	}
+	m.Close()
+}
+
+// TestSpoolCounts refuses what is shorter or longer than announced, and tells a broken source from a
+// broken disk.
+func TestSpoolCounts(t *testing.T) {
+	cut := errors.New("cut")
+	for _, size := range []int64{10, 5000} {
+		for name, body := range map[string]io.Reader{
+			"short":  bytes.NewReader(make([]byte, size-1)),
+			"long":   bytes.NewReader(make([]byte, size+1)),
+			"empty":  bytes.NewReader(nil),
+			"broken": io.MultiReader(bytes.NewReader(make([]byte, size/2)), iotest.ErrReader(cut)),
+		} {
+			s := NewSpool(4000, 1<<20, t.TempDir())
+			m, err := s.Fill(t.Context(), size, body)
+			if KindOf(err) != Unreachable || m != nil || name == "broken" && !errors.Is(err, cut) {
+				t.Errorf("%s of %d: %v", name, size, err)
+			}
+			if s.memory.left != 4000 || s.disk.left != 1<<20 {
+				t.Errorf("%s of %d: the budget is not given back", name, size)
+			}
+		}
+	}
+	s := NewSpool(4000, 1<<20, t.TempDir()+"/none")
+	if _, err := s.Fill(t.Context(), 5000, bytes.NewReader(make([]byte, 5000))); KindOf(err) != Unexpected {
+		t.Errorf("a broken disk is %s: %v", KindOf(err), err)
+	}
+}
+
+// TestBudget serves in order, lets a giant have all of it, and takes back what nobody waits for.
+func TestBudget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBudget(100)
+		var order []string
+		take := func(ctx context.Context, name string, n int64) <-chan func() {
+			got := make(chan func(), 1)
+			go func() {
+				if free, err := b.take(ctx, n); err == nil {
+					order = append(order, name)
+					got <- free
+				}
+			}()
+			synctest.Wait()
+			return got
+		}
+		first := <-take(t.Context(), "first", 60)
+		giant := take(t.Context(), "giant", 1000)
+		ctx, cancel := context.WithCancel(t.Context())
+		take(ctx, "gone", 30)
+		small := take(t.Context(), "small", 30) // it would fit, but others came before
+		cancel()
+		synctest.Wait()
+		if len(order) != 1 {
+			t.Fatalf("served out of order: %v", order)
+		}
+		first()
+		first() // once is enough
+		synctest.Wait()
+		if len(order) != 2 || b.left != 0 {
+			t.Fatalf("served %v, %d left", order, b.left)
+		}
+		(<-giant)()
+		(<-small)()
+		if b.left != 100 || strings.Join(order, " ") != "first giant small" {
+			t.Errorf("served %v, %d left", order, b.left)
+		}
+	})
+}
