@@ -207,24 +207,24 @@ func TestPutAfterIdleConnectionEnded(t *testing.T) {
 // The token is revoked between the pool's first connection and its second.
 func TestTokenRevokedMidPool(t *testing.T) {
 	second := make(chan struct{})
-	var tokens []string
-	var mu sync.Mutex
-	note := func(w *wire) {
-		mu.Lock()
-		defer mu.Unlock()
-		tokens = append(tokens, w.token)
+	var tokens [3]string // by connection
+	var noted sync.WaitGroup
+	noted.Add(len(tokens))
+	note := func(connection int, w *wire) {
+		tokens[connection] = w.token
+		noted.Done()
 	}
 	p := newPeer(t,
 		func(w *wire) {
 			w.welcome()
-			note(w)
+			note(0, w)
 			a := w.receive()
 			<-second
 			w.say("%s OK APPEND completed.", a.tag)
 			w.accept(nil)
 		},
-		func(w *wire) { w.refuse(); note(w) },
-		func(w *wire) { w.welcome(); note(w); w.accept(nil) })
+		func(w *wire) { w.refuse(); note(1, w) },
+		func(w *wire) { w.welcome(); note(2, w); w.accept(nil) })
 	tgt, _ := open(t, p, nil)
 	var first error
 	var done sync.WaitGroup
@@ -240,9 +240,8 @@ func TestTokenRevokedMidPool(t *testing.T) {
 	if err != nil || first != nil {
 		t.Fatalf("first: %v, second: %v", first, err)
 	}
-	mu.Lock()
-	defer mu.Unlock()
-	if want := []string{"token-1", "token-1", "token-2"}; !slices.Equal(tokens, want) {
+	noted.Wait()
+	if want := [3]string{"token-1", "token-1", "token-2"}; tokens != want {
 		t.Errorf("tokens %v, want %v", tokens, want)
 	}
 }
