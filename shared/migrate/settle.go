@@ -93,7 +93,7 @@ func (m *mailboxRun) lookUp(f *FolderCursor, intent *Intent) (UIDSet, error) {
 	if err != nil {
 		return UIDSet{}, err
 	}
-	if err := m.countFree(groups, intent.Anywhere); err != nil {
+	if err := m.countFree(groups, intent); err != nil {
 		return UIDSet{}, err
 	}
 	var records []Record
@@ -151,45 +151,71 @@ func (m *mailboxRun) readTwins(f *FolderCursor, uids UIDSet) (groups []*twins, g
 }
 
 // countFree counts the target's copies of each group: those that no ledger record stands for, or
-// all of them for a folder that shows what other folders hold.
-func (m *mailboxRun) countFree(groups []*twins, all bool) error {
-	found := make(map[string]*twins)
+// all of them for a folder that shows what other folders hold. A copy in a folder that is in doubt
+// itself is left to that folder's own look-up.
+func (m *mailboxRun) countFree(groups []*twins, intent *Intent) error {
+	copies := make(map[string]map[string]int) // by key and target folder
 	for _, g := range groups {
-		n, err := m.countAtTarget(g.print)
+		at, err := m.copiesAtTarget(g.print)
 		if err != nil {
 			return err
 		}
-		if g.free = n; n > 0 {
-			found[g.print.Key()] = g
+		if len(at) > 0 {
+			copies[g.print.Key()] = at
 		}
 	}
-	if all || len(found) == 0 {
-		return nil
-	}
-	return m.eachArrived(func(r Record) {
-		if g := found[r.Key]; g != nil && g.free > 0 {
-			g.free--
+	if !intent.Anywhere && len(copies) > 0 {
+		err := m.eachArrived(func(f *FolderCursor, r Record) {
+			if at := copies[r.Key]; at != nil {
+				at[f.Target.ID]--
+			}
+		})
+		if err != nil {
+			return err
 		}
-	})
+	}
+	others := m.othersInDoubt(intent)
+	for _, g := range groups {
+		for folder, n := range copies[g.print.Key()] {
+			if n < 0 || intent.Anywhere || !others[folder] {
+				g.free += n
+			}
+		}
+		g.free = max(0, g.free)
+	}
+	return nil
 }
 
-// countAtTarget counts the copies anywhere in the target mailbox.
-func (m *mailboxRun) countAtTarget(print Fingerprint) (n int, err error) {
-	err = m.target.Find(m.ctx, print, func(x Found) error {
+// othersInDoubt returns the target folders of other intents.
+func (m *mailboxRun) othersInDoubt(intent *Intent) map[string]bool {
+	own := m.cp.folder(intent.Folder).Target.ID
+	others := make(map[string]bool)
+	for _, i := range m.cp.Doubtful {
+		if f := m.cp.folder(i.Folder); f != nil && f.Target.ID != own {
+			others[f.Target.ID] = true
+		}
+	}
+	return others
+}
+
+// copiesAtTarget counts the copies in each folder of the target mailbox that has any.
+func (m *mailboxRun) copiesAtTarget(print Fingerprint) (map[string]int, error) {
+	copies := make(map[string]int)
+	err := m.target.Find(m.ctx, print, func(x Found) error {
 		if print.Matches(x.Fingerprint) {
-			n++
+			copies[x.FolderID]++
 		}
 		return nil
 	})
-	return n, err
+	return copies, err
 }
 
 // eachArrived yields what the ledgers of all folders say the target has.
-func (m *mailboxRun) eachArrived(yield func(Record)) error {
+func (m *mailboxRun) eachArrived(yield func(*FolderCursor, Record)) error {
 	for _, f := range m.cp.Folders {
 		err := readLedger(m.ctx, m.Store, m.cp.Mailbox.ID, f.Key, f.Ledger, func(r Record) {
 			if r.arrived() && r.Key != "" {
-				yield(r)
+				yield(f, r)
 			}
 		})
 		if err != nil {

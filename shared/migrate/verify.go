@@ -170,13 +170,16 @@ func (m *mailboxRun) seek(v *Verification, missing map[string]*twins) error {
 		return nil
 	}
 	for _, g := range missing {
-		n, err := m.countAtTarget(g.print)
+		copies, err := m.copiesAtTarget(g.print)
 		if err != nil {
 			return err
 		}
-		g.free = n + len(g.messages)
+		g.free = len(g.messages)
+		for _, n := range copies {
+			g.free += n
+		}
 	}
-	err := m.eachArrived(func(r Record) {
+	err := m.eachArrived(func(_ *FolderCursor, r Record) {
 		if g := missing[r.Key]; g != nil {
 			g.free--
 		}
