@@ -26,13 +26,13 @@ func TestEverythingAtOnce(t *testing.T) {
 			w.Limits.Budget = 30 * time.Second
 			c := &chaos{random: rand.New(rand.NewPCG(uint64(seed), 7)), until: time.Now().Add(3 * time.Hour)}
 			for range 12 {
-				w.Kills = append(w.Kills, 5+c.random.IntN(150))
+				w.Kills = append(w.Kills, 40+c.random.IntN(150))
 			}
 			twoMailboxes(t, w)
 			for _, b := range w.Boxes {
 				c.befall(b)
 			}
-			w.Store.Before, w.Store.After = c.store, c.store
+			w.Store.Before, w.Store.After = c.slowStore, c.store
 			w.Queue.Fault = c.wake
 			w.Run(t, 4*time.Hour, func() bool {
 				if c.once(200) {
@@ -41,14 +41,17 @@ func TestEverythingAtOnce(t *testing.T) {
 						b.Source.Folder("Sent").Add(migratetest.Message("", "no id", 200), received, migrate.Flagged)
 					}
 				}
+				if c.once(400) {
+					w.Restart()
+				}
 				return time.Now().After(c.until)
 			})
 			w.Sync(t)
 			w.Settle(t)
 			w.Complete(t)
 			for _, b := range w.Boxes {
-				w.CheckExact(t, b)
 				cp := wantState(t, w, b, migrate.Completed)
+				w.CheckExact(t, b)
 				if !cp.Verified.Clean() || cp.Verified.Moved != 0 {
 					t.Errorf("verification %+v", cp.Verified)
 				}
@@ -113,6 +116,14 @@ func (c *chaos) store(op, name string) error {
 		return &migrate.Error{Op: op, Kind: migrate.Unreachable, Err: errors.New("the store is away")}
 	}
 	return nil
+}
+
+// slowStore lets an operation happen so late that the leases of who asked may have ended.
+func (c *chaos) slowStore(op, name string) error {
+	if c.once(300) {
+		time.Sleep(c.seconds(90))
+	}
+	return c.store(op, name)
 }
 
 func (c *chaos) wake(migrate.WakeUp) (int, time.Duration, error) {

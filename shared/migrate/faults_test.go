@@ -324,6 +324,27 @@ func TestLostLease(t *testing.T) {
 	}
 }
 
+// TestLeaseLostAgainAndAgain has every run of a mailbox lose its lease before it got anywhere, because
+// the store was slow: these are no deaths, and the mailbox is not given up.
+func TestLeaseLostAgainAndAgain(t *testing.T) {
+	bubble(t, "", func(t *testing.T, w *migratetest.World) {
+		b := oneMailbox(t, w, 1)
+		b.Source.Latency = 30 * time.Second
+		var slow atomic.Int32
+		w.Store.Before = func(op, blob string) error {
+			if op == "renew" && strings.HasPrefix(blob, "leases/") && slow.Add(1) <= 5 {
+				time.Sleep(25 * time.Second)
+			}
+			return nil
+		}
+		w.Settle(t)
+		w.CheckExact(t, b)
+		if c := wantState(t, w, b, migrate.Synced); c.Deaths != 0 || slow.Load() <= 5 {
+			t.Errorf("%d deaths, %d renewals", c.Deaths, slow.Load())
+		}
+	})
+}
+
 // TestBadMessages has messages that cannot be brought over: each has an outcome, the others arrive.
 func TestBadMessages(t *testing.T) {
 	bubble(t, "", func(t *testing.T, w *migratetest.World) {

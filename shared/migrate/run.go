@@ -74,7 +74,10 @@ func (r *Runner) Run(ctx, soft context.Context, w WakeUp) error {
 	m.release()
 	r.Logger.Info("run ended", "mailbox", w.Mailbox, "seq", w.Seq, "epoch", m.cp.Epoch, "slot", m.slot, "state", m.cp.State,
 		"migrated", m.cp.Counts().Migrated-m.before.Migrated, "took", time.Since(began).Round(time.Millisecond), "cause", causeText(err, m.cp))
-	if verdict.Action == Leave || errors.Is(err, ErrConflict) {
+	if verdict.Action == Leave {
+		return m.handBack(context.WithoutCancel(ctx))
+	}
+	if errors.Is(err, ErrConflict) {
 		return nil
 	}
 	if err != nil {
@@ -151,6 +154,26 @@ func (r *Runner) wait(ctx context.Context, w WakeUp, c *Checkpoint, tag ETag, ca
 		return err
 	}
 	return nil
+}
+
+// handBack ends a run that lost its lease, if nobody else has the mailbox: without it, the run would
+// pass for one that died. What it was writing stays in doubt.
+func (m *mailboxRun) handBack(ctx context.Context) error {
+	lease, err := m.Store.Acquire(ctx, leaseName(m.cp.Mailbox.Target.GUID), m.Limits.Lease)
+	if err != nil {
+		return nil // somebody else has it, or the planner finds out
+	}
+	defer lease.Release(ctx)
+	c, tag, err := LoadCheckpoint(ctx, m.Store, m.cp.Mailbox.ID)
+	if err != nil || c.Epoch != m.cp.Epoch || c.Phase != Running {
+		return nil
+	}
+	c.Failures++
+	c.moveTo(Waiting, time.Now().Add(backoff(c.Failures)))
+	if _, err = SaveCheckpoint(ctx, m.Store, c, Condition{Match: tag}); errors.Is(err, ErrConflict) {
+		return nil
+	}
+	return err
 }
 
 // wakeAgain sends the same wake-up once more, for when the lease that is held now may have ended.

@@ -138,13 +138,22 @@ func (w *World) Run(t testing.TB, within time.Duration, done func() bool) {
 	w.Stop()
 }
 
-// tend replaces processes that were killed.
+// Restart stops the oldest process at a safe point; another takes its place.
+func (w *World) Restart() {
+	if len(w.running) > 0 {
+		w.running[0].stop()
+	}
+}
+
+// tend replaces processes that were killed or stopped.
 func (w *World) tend() {
 	w.running = slices.DeleteFunc(w.running, func(p *process) bool {
-		if p.dead.Load() {
-			p.all.Wait()
+		if p.soft.Err() == nil {
+			return false
 		}
-		return p.dead.Load()
+		p.all.Wait()
+		p.kill(nil)
+		return true
 	})
 	for len(w.running) < w.Processes {
 		limit := 0
