@@ -35,6 +35,8 @@ type (
 	Message = store.Message
 	// Stats sums up a mailbox.
 	Stats = store.Stats
+	// Departure is a mail, receipt or invitation that would have left.
+	Departure = store.Departure
 )
 
 // Defaults of Options.
@@ -220,6 +222,9 @@ func (s *Server) AddUser(u User) error { return s.store.AddUser(u) }
 
 // Mailbox looks a mailbox up by UPN, id, mail or proxy address.
 func (s *Server) Mailbox(address string) (*Mailbox, bool) { return s.store.Mailbox(address) }
+
+// Departures lists the mails, receipts and invitations that would have left.
+func (s *Server) Departures() []Departure { return s.store.Departures() }
 
 // Close ends all connections and closes the files. Later calls return what the
 // first one did.

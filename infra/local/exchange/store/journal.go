@@ -17,6 +17,7 @@ const (
 	opFolder       = "folder"
 	opDeleteFolder = "deleteFolder"
 	opItem         = "item"
+	opDeparture    = "departure"
 )
 
 // record is one line of the journal.
@@ -27,6 +28,8 @@ type record struct {
 	Folder  *Folder `json:"folder,omitempty"`
 	Item    *Item   `json:"item,omitempty"`
 	ID      uint64  `json:"id,omitempty"` // of what is deleted
+
+	Departure *Departure `json:"departure,omitempty"`
 }
 
 // journal appends records to a file, one JSON object a line and one write

@@ -57,6 +57,9 @@ type Store struct {
 	mu      sync.RWMutex
 	order   []*Mailbox          // by number
 	address map[string]*Mailbox // by lower-case UPN, id, mail and proxy address
+
+	outboxMu sync.Mutex
+	outbox   []Departure
 }
 
 // Open opens the store in o.Dir, creating what is missing.
@@ -188,6 +191,10 @@ func (s *Store) replay(r record) error {
 	}
 	if r.Mailbox < 0 || r.Mailbox >= len(s.order) {
 		return fmt.Errorf("record for unknown mailbox %d", r.Mailbox)
+	}
+	if r.Op == opDeparture && r.Departure != nil {
+		s.outbox = append(s.outbox, *r.Departure)
+		return nil
 	}
 	return s.order[r.Mailbox].replay(r)
 }
