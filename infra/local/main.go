@@ -18,6 +18,7 @@ import (
 
 	"mailferry/infra/local/demo"
 	"mailferry/infra/local/exchange"
+	"mailferry/infra/local/faults"
 	"mailferry/infra/local/functionhost"
 	"mailferry/infra/local/stack"
 )
@@ -65,6 +66,7 @@ type addresses struct {
 	ServiceBus        string `json:"serviceBusConnection"`
 	Graph             string `json:"graph,omitempty"`
 	IMAP              string `json:"imap,omitempty"`
+	Faults            string `json:"faults,omitempty"`
 	CAFile            string `json:"caFile,omitempty"`
 	Data              string `json:"data"`
 }
@@ -76,6 +78,7 @@ func up(ctx context.Context, args []string) (err error) {
 	instances := flags.Int("instances", 1, "handler processes")
 	listen := flags.String("listen", "127.0.0.1:7071", "address of the HTTP functions")
 	users := flags.String("users", "", "JSON file with users of the Exchange Online stand-in")
+	control := flags.String("faults", "", "address, such as 127.0.0.1:7072, where parts are told over HTTP to misbehave; none by default")
 	settingsFile := flags.String("settings", "local.settings.json", "app settings as Core Tools reads them; EXCHANGE_CLIENT_SECRET in it names a real tenant")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -84,7 +87,11 @@ func up(ctx context.Context, args []string) (err error) {
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	s, err := stack.Start(ctx, stack.Options{Dir: *dir, Instances: *instances, HTTPAddr: *listen, Settings: settings,
+	var plan *faults.Plan
+	if *control != "" {
+		plan = faults.New()
+	}
+	s, err := stack.Start(ctx, stack.Options{Dir: *dir, Faults: plan, Control: *control, Instances: *instances, HTTPAddr: *listen, Settings: settings,
 		Terminate: 30 * time.Second, Output: os.Stderr, Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)), Tenant: settings["EXCHANGE_CLIENT_SECRET"] != ""})
 	if err != nil {
 		return err
@@ -127,7 +134,7 @@ func addUsers(s *stack.Stack, file string) error {
 // announce prints the addresses and leaves them in the data folder.
 func announce(s *stack.Stack, dir string) error {
 	a := addresses{HTTP: s.Host.URL() + "/api", FunctionKey: s.Host.MasterKey(), StorageConnection: s.Azurite.ConnectionString(),
-		DropContainer: "batches", StateContainer: "mailferry", ServiceBus: s.Broker.ConnectionString(), Data: dir}
+		DropContainer: "batches", StateContainer: "mailferry", ServiceBus: s.Broker.ConnectionString(), Faults: s.Control, Data: dir}
 	if s.Exchange != nil {
 		a.Graph, a.IMAP, a.CAFile = s.Exchange.GraphURL(), s.Exchange.IMAPAddr(), s.Settings["EXCHANGE_CA_FILE"]
 	}

@@ -158,9 +158,17 @@ func (s *Server) BlobURL() string { return serviceURL(s.blobPort) }
 func (s *Server) QueueURL() string { return serviceURL(s.queuePort) }
 
 // ConnectionString is what the Azure SDKs and the Functions host connect with.
-func (s *Server) ConnectionString() string {
+func (s *Server) ConnectionString() string { return s.connectionString(s.BlobURL()) }
+
+// ConnectionStringThrough is ConnectionString with the blob service reached through a proxy of that
+// base URL, which keeps paths as they are.
+func (s *Server) ConnectionStringThrough(proxy string) string {
+	return s.connectionString(proxy + "/" + account)
+}
+
+func (s *Server) connectionString(blob string) string {
 	return "DefaultEndpointsProtocol=http;AccountName=" + account + ";AccountKey=" + key +
-		";BlobEndpoint=" + s.BlobURL() + ";QueueEndpoint=" + s.QueueURL() + ";"
+		";BlobEndpoint=" + blob + ";QueueEndpoint=" + s.QueueURL() + ";"
 }
 
 // Close ends Azurite and waits until it is gone. Data that is kept in a folder is written first.

@@ -8,8 +8,10 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob"
 	"go.uber.org/goleak"
 )
@@ -32,10 +34,13 @@ func run(t *testing.T, o Options) *Server {
 	return s
 }
 
-func client(t *testing.T, s *Server) *azblob.Client {
+func client(t *testing.T, s *Server) *azblob.Client { return connect(t, s.ConnectionString()) }
+
+func connect(t *testing.T, connection string) *azblob.Client {
 	t.Helper()
-	c, err := azblob.NewClientFromConnectionString(s.ConnectionString(), &azblob.ClientOptions{ClientOptions: azcore.ClientOptions{
+	c, err := azblob.NewClientFromConnectionString(connection, &azblob.ClientOptions{ClientOptions: azcore.ClientOptions{
 		Transport: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}},
+		Retry:     policy.RetryOptions{RetryDelay: time.Millisecond},
 	}})
 	if err != nil {
 		t.Fatal(err)

@@ -19,13 +19,13 @@ type HTTPProxyOptions struct {
 	Name     string // the first half of its points
 	Upstream string // base URL, such as "http://127.0.0.1:10000"
 	Plan     *Plan
-	// Refuse answers Throttle and Answer; nil is the bare status (503 for Throttle) with Retry-After.
+	// Refuse answers Throttle, Answer and Expire; nil is the bare status (503 for none) with Retry-After.
 	Refuse func(w http.ResponseWriter, r *http.Request, rule Rule)
 }
 
 // HTTPProxy carries HTTP requests to a part that knows no plan, such as a storage emulator. Its points
 // are NAME.<METHOD>, with path and query as detail: Delay, AnswerLate, LoseAnswer, WorkLate, Cut,
-// Throttle, Answer. Requests keep path, query, headers and body, so that signatures stay valid.
+// Throttle, Answer, Expire. Requests keep path, query, headers and body, so that signatures stay valid.
 type HTTPProxy struct {
 	o        HTTPProxyOptions
 	listener net.Listener
@@ -93,7 +93,7 @@ func (p *HTTPProxy) serve(w http.ResponseWriter, r *http.Request) {
 		panic(http.ErrAbortHandler)
 	case Cut:
 		panic(http.ErrAbortHandler)
-	case Throttle, Answer:
+	case Throttle, Answer, Expire:
 		p.refuse(w, r, *rule)
 		return
 	}

@@ -18,6 +18,7 @@ import (
 
 	"mailferry/infra/local/azurite"
 	"mailferry/infra/local/exchange"
+	"mailferry/infra/local/faults"
 	"mailferry/infra/local/functionhost"
 	"mailferry/infra/local/servicebus"
 	"mailferry/infra/package/layout"
@@ -36,17 +37,21 @@ type Options struct {
 	Output    io.Writer         // the handlers' log
 	Logger    *slog.Logger      // nil discards
 	Tenant    bool              // write into a real tenant: no Exchange stand-in, the settings name it
+	Faults    *faults.Plan      // what the parts are to do wrong; nil: nothing, and blobs go no detour
+	Control   string            // address of the plan's control face; "" is none
 }
 
 // Stack is a running app with everything around it.
 type Stack struct {
 	Azurite  *azurite.Server
+	storage  string // the connection string of the app's blobs, through the faults if there are any
 	Broker   *servicebus.Broker
 	Exchange *exchange.Server // nil when a real tenant is the target
 	Host     *functionhost.Host
 	Drop     *blobstore.Store // the drop zone
 	State    *blobstore.Store
 	Settings map[string]string
+	Control  string // base URL of the control face of faults, "" if there is none
 	stops    []func() error
 }
 
@@ -69,10 +74,26 @@ func (s *Stack) start(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	keep := context.WithoutCancel(ctx)
+	if o.Control != "" && o.Faults != nil {
+		c, err := startControl(ctx, o.Control, o.Faults)
+		if err != nil {
+			return err
+		}
+		s.Control = c.url()
+		s.stops = append(s.stops, c.stop)
+	}
 	if s.Azurite, err = azurite.Start(ctx, azurite.Options{Dir: filepath.Join(o.Dir, "azurite"), Logger: o.Logger}); err != nil {
 		return err
 	}
 	s.stops = append(s.stops, s.Azurite.Close)
+	if s.storage = s.Azurite.ConnectionString(); o.Faults != nil {
+		proxy, err := s.Azurite.Faulty(keep, o.Faults)
+		if err != nil {
+			return err
+		}
+		s.stops = append(s.stops, proxy.Close)
+		s.storage = s.Azurite.ConnectionStringThrough(proxy.URL())
+	}
 	s.Broker, err = servicebus.Start(keep, servicebus.Options{Logger: o.Logger, Queues: []servicebus.Queue{
 		{Name: queue, LockDuration: time.Minute, MaxDeliveryCount: 5, DuplicateDetection: 10 * time.Minute}}})
 	if err != nil {
@@ -113,7 +134,7 @@ func (s *Stack) settings(ctx context.Context, o Options) (map[string]string, err
 	settings := map[string]string{
 		"FUNCTIONS_WORKER_RUNTIME": "custom",
 		"AzureWebJobsStorage":      s.Azurite.ConnectionString(),
-		"DropZone":                 s.Azurite.ConnectionString(),
+		"DropZone":                 s.storage,
 		"ServiceBusConnection":     s.Broker.ConnectionString(),
 		"WAKEUP_QUEUE":             queue,
 		"TICK_SCHEDULE":            "0 * * * * *",
