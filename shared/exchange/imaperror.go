@@ -114,11 +114,11 @@ func answerVerdict(v *migrate.Error, answer *imap.Error, size int64, others bool
 	case answer.Code == imap.ResponseCodeTryCreate || answer.Code == imap.ResponseCodeNonExistent ||
 		has("doesn't exist", "does not exist", "no such", "folder not found", "mailbox not found"):
 		v.Kind = migrate.NoFolder
-	case answer.Code == "TOOBIG" || has("maximum message size", "message size exceeds", "message too large"):
+	case answer.Code == "TOOBIG" || has("maximum message size", "maximum size of appendable message", "message size exceeds", "message too large"):
 		v.Kind, v.Advice = migrate.TooLarge, sizeAdvice
 	case has("command argument error") && size > defaultReceiveLimit:
 		v.Kind, v.Advice = migrate.TooLarge, sizeAdvice
-	case has("command argument error", "append failed"):
+	case has("command argument error", "command error. 10", "append failed"):
 		v.Kind, v.Advice = migrate.Refused, refusedAdvice
 	case answer.Code == imap.ResponseCodeUnavailable || has("server unavailable", "server busy", "try again"):
 		v.Kind = migrate.Unreachable

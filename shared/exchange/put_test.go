@@ -71,6 +71,8 @@ func TestPutRefused(t *testing.T) {
 	}{
 		{"BAD Command Argument Error. 11", small, migrate.Refused, 0},
 		{"BAD Command Argument Error. 11", large, migrate.TooLarge, 0},
+		{"BAD Command Error. 10", small, migrate.Refused, 0},
+		{"NO Maximum size of appendable message has been exceeded.", small, migrate.TooLarge, 0},
 		{"NO [OVERQUOTA] Mailbox full", small, migrate.Full, 0},
 		{"NO The mailbox has exceeded its quota", small, migrate.Full, 0},
 		{"NO [TRYCREATE] The requested folder could not be found.", small, migrate.NoFolder, 0},

@@ -236,7 +236,8 @@ func TestStandInRefuses(t *testing.T) {
 		send   sent
 		kind   migrate.Kind
 	}{
-		{inbox, large, migrate.Refused},
+		{inbox, large, migrate.TooLarge},
+		{inbox, sent{body: "Subject: long line\r\n\r\n" + strings.Repeat("x", 10_501)}, migrate.Refused},
 		{gone, sent{body: "Subject: small\r\n\r\n"}, migrate.NoFolder},
 		{gone, sent{body: "Subject: middle\r\n\r\n" + strings.Repeat("x\r\n", 2000)}, migrate.NoFolder},
 	}

@@ -24,6 +24,7 @@ import (
 	"mailferry/infra/local/exchange/imap"
 	"mailferry/infra/local/exchange/store"
 	"mailferry/infra/local/exchange/token"
+	"mailferry/infra/local/faults"
 )
 
 type (
@@ -65,6 +66,9 @@ type Options struct {
 	MaxMessageSize           int64
 	MaxConnectionsPerMailbox int           // over IMAP; default 16
 	TokenLifetime            time.Duration // default 1 hour
+	MaxItemsPerFolder        int           // default store.DefaultMaxItemsPerFolder
+	// Faults makes the faces misbehave; nil has no rules.
+	Faults *faults.Plan
 }
 
 func (o Options) withDefaults() Options {
@@ -120,7 +124,7 @@ func (s *Server) start(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	if s.store, err = store.Open(store.Options{Dir: o.Dir, Now: o.Now}); err != nil {
+	if s.store, err = store.Open(store.Options{Dir: o.Dir, Now: o.Now, MaxItemsPerFolder: o.MaxItemsPerFolder}); err != nil {
 		return err
 	}
 	cert, err := certificate(o)
@@ -160,10 +164,11 @@ func (s *Server) startIMAP(ctx context.Context, o Options, a *token.Authority, t
 	s.imapOn = ln.Addr().String()
 	s.imap = imap.Serve(ln, imap.Options{
 		Store: s.store, TLS: t, Logger: o.Logger,
-		Check: func(raw string) error {
-			_, err := a.Check(raw, token.Outlook)
-			return err
+		Check: func(raw string) (time.Time, error) {
+			c, err := a.Check(raw, token.Outlook)
+			return time.Unix(c.Expires, 0), err
 		},
+		Now: o.Now, Faults: o.Faults,
 		MaxMessageSize: o.MaxMessageSize, MaxConnectionsPerMailbox: o.MaxConnectionsPerMailbox,
 	})
 	return nil

@@ -153,8 +153,8 @@ func TestAppendRefused(t *testing.T) {
 		code                  goimap.ResponseCode
 		text                  string
 	}{
-		{"too big", "INBOX", strings.Repeat("x", 2001), nil, goimap.StatusResponseTypeBad, "", "Command Argument Error. 11"},
-		{"too big, asked for", "INBOX", strings.Repeat("x", 5000), nil, goimap.StatusResponseTypeBad, "", "Command Argument Error. 11"},
+		{"too big", "INBOX", strings.Repeat("x", 2001), nil, goimap.StatusResponseTypeNo, "", "Maximum size of appendable message has been exceeded."},
+		{"too big, asked for", "INBOX", strings.Repeat("x", 5000), nil, goimap.StatusResponseTypeNo, "", "Maximum size of appendable message has been exceeded."},
 		{"empty", "INBOX", "", nil, goimap.StatusResponseTypeBad, "", "Command Argument Error. 11"},
 		{"keyword", "INBOX", letter, []goimap.Flag{"$Forwarded"}, goimap.StatusResponseTypeBad, "", "Command Argument Error. 11"},
 		{"no folder", "Nowhere", letter, nil, goimap.StatusResponseTypeNo, goimap.ResponseCodeTryCreate, "Mailbox doesn't exist."},

@@ -11,7 +11,10 @@ import (
 func TestBarred(t *testing.T) {
 	s := start(t, Options{MaxConnectionsPerMailbox: 1})
 	first := dialWire(t, s, anna)
-	for _, user := range []string{anna, "nobox@contoso.test"} {
+	if err := s.AddUser(User{UserPrincipalName: "noimap@contoso.test", Licensed: true, NoIMAP: true}); err != nil {
+		t.Fatal(err)
+	}
+	for _, user := range []string{anna, "nobox@contoso.test", "noimap@contoso.test"} {
 		t.Run(user, func(t *testing.T) {
 			w := dialWire(t, s, user)
 			w.send("b NOOP\r\nc APPEND INBOX {5}\r\nd APPEND INBOX {5+}\r\nhello\r\n")

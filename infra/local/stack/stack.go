@@ -150,7 +150,7 @@ func (s *Stack) settings(ctx context.Context, o Options) (map[string]string, err
 }
 
 func (s *Stack) startExchange(ctx context.Context, o Options, settings map[string]string) (err error) {
-	s.Exchange, err = exchange.Start(ctx, exchange.Options{Dir: filepath.Join(o.Dir, "exchange"), Logger: o.Logger,
+	s.Exchange, err = exchange.Start(ctx, exchange.Options{Dir: filepath.Join(o.Dir, "exchange"), Logger: o.Logger, Faults: o.Faults,
 		TenantID: settings["EXCHANGE_TENANT_ID"], ClientID: settings["EXCHANGE_CLIENT_ID"], ClientSecret: settings["EXCHANGE_CLIENT_SECRET"]})
 	if err != nil {
 		return err

@@ -1,19 +1,34 @@
 package imap
 
 import (
+	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"strconv"
-	"strings"
 	"time"
 
 	"mailferry/infra/local/exchange/store"
+	"mailferry/infra/local/faults"
 )
 
 func number(n int64) string { return strconv.FormatInt(n, 10) }
 
 // internalDate is the layout of a date-time (RFC 3501, section 9).
 const internalDate = "_2-Jan-2006 15:04:05 -0700"
+
+// maxLine is how long a line of a message may be, in octets (imapsync,
+// FAQ.Office365.txt: "Office365 supports 10500 characters line length").
+const maxLine = 10500
+
+// maxReceiveSize is the most that Set-Mailbox -MaxReceiveSize takes.
+const maxReceiveSize = 150 << 20
+
+const (
+	tooLarge = noReply("Maximum size of appendable message has been exceeded.") // imapsync, FAQ.Office365.txt
+	noFolder = noReply("[TRYCREATE] Mailbox doesn't exist.")
+)
 
 // appendMessage stores the literal of an APPEND. What can be refused is
 // refused before the literal is asked for.
@@ -30,23 +45,69 @@ func (s *session) appendMessage(c command) (string, error) {
 			return "", errConnection
 		}
 	}
-	body, err := s.mailbox.Store().Receive(s.in.br, c.message.size)
+	if n.Body, err = s.receive(c.message.size); err != nil {
+		return "", err
+	}
+	if err := s.beforeWork(); err != nil {
+		return "", err
+	}
+	it, err := s.mailbox.Add(folder.ID, n)
+	switch {
+	case errors.Is(err, store.ErrQuota):
+		return "", badArgument // imapsync, FAQ.Office365.txt, "Quota reached"
+	case errors.Is(err, store.ErrFolderFull):
+		return "", noReply("APPEND failed.")
+	case err != nil:
+		return "", refusal(err, noFolder)
+	}
+	s.appended = it
+	return fmt.Sprintf("[APPENDUID %d %d] APPEND completed.", folder.UIDValidity, it.UID), nil
+}
+
+// receive takes in the message and the end of the command.
+func (s *session) receive(size int64) (store.Body, error) {
+	var in io.Reader = s.in.br
+	if s.fault != nil && s.fault.Do == faults.CutAfter {
+		in = &cutReader{in, s.fault.Bytes}
+	}
+	lines := &lineMeter{r: in}
+	body, err := s.mailbox.Store().Receive(lines, size)
 	if err != nil {
-		return "", fmt.Errorf("%w: %w", errConnection, err)
+		return body, fmt.Errorf("%w: %w", errConnection, err)
 	}
 	rest, err := s.readLine()
 	switch {
 	case errors.Is(err, errTooLong) || err == nil && rest != "":
-		return "", badArgument // MULTIAPPEND (RFC 3502) included
-	case err != nil:
-		return "", err
+		return body, badArgument // MULTIAPPEND (RFC 3502) included
+	case err == nil && lines.longest > maxLine:
+		return body, badArgument
 	}
-	n.Body = body
-	it, err := s.mailbox.Add(folder.ID, n)
-	if err != nil {
-		return "", refusal(err, "[TRYCREATE] APPEND failed.")
+	return body, err
+}
+
+// lineMeter notes the longest line of what passes, its end not counted.
+type lineMeter struct {
+	r             io.Reader
+	line, longest int
+}
+
+func (m *lineMeter) Read(p []byte) (int, error) {
+	n, err := m.r.Read(p)
+	for rest := p[:n]; len(rest) > 0; {
+		end := bytes.IndexByte(rest, '\n')
+		if end < 0 {
+			m.line += len(rest)
+			m.longest = max(m.longest, m.line)
+			break
+		}
+		length := m.line + end
+		if end > 0 && rest[end-1] == '\r' {
+			length--
+		}
+		m.longest = max(m.longest, length)
+		m.line, rest = 0, rest[end+1:]
 	}
-	return fmt.Sprintf("[APPENDUID %d %d] APPEND completed.", folder.UIDValidity, it.UID), nil
+	return n, err
 }
 
 // appendTarget checks the arguments: mailbox, flags and date.
@@ -64,18 +125,24 @@ func (s *session) appendTarget(c command) (f store.Folder, n store.NewItem, err 
 		}
 		args = args[1:]
 	}
-	if len(args) > 0 || c.message.size == 0 || c.message.size > s.maxMessage() {
+	if len(args) > 0 || c.message.size == 0 {
 		return f, n, badArgument
 	}
-	f, err = s.folder(c, 0, "[TRYCREATE] Mailbox doesn't exist.")
+	if c.message.size > s.maxMessage() {
+		return f, n, tooLarge
+	}
+	if s.mailbox.User().AppendLosesDate {
+		n.Received = time.Time{}
+	}
+	if n.Flags&store.MDNSent != 0 {
+		n.Categories = []string{"$MDNSent"} // imapsync, FAQ.Office365.txt
+	}
+	f, err = s.folder(c, 0, noFolder)
 	return f, n, err
 }
 
 func (s *session) maxMessage() int64 {
-	if n := s.mailbox.User().MaxReceiveSize; n > 0 {
-		return n
-	}
-	return s.server.o.MaxMessageSize
+	return min(cmp.Or(s.mailbox.User().MaxReceiveSize, s.server.o.MaxMessageSize), maxReceiveSize)
 }
 
 // parseFlags refuses what PERMANENTFLAGS does not list: Exchange keeps no
@@ -90,45 +157,4 @@ func parseFlags(list []value) (store.Flags, error) {
 		flags |= f
 	}
 	return flags, nil
-}
-
-// idle tells the client of changes until it says DONE (RFC 2177).
-func (s *session) idle(c command) (string, error) {
-	s.printf("+ IDLE accepted, awaiting DONE command.\r\n")
-	if err := s.bw.Flush(); err != nil {
-		return "", errConnection
-	}
-	stop, stopped := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(stopped)
-		s.watch(stop)
-	}()
-	line, err := s.readLine()
-	close(stop)
-	<-stopped
-	if err != nil {
-		return "", err
-	}
-	if !strings.EqualFold(line, "DONE") {
-		return "", unknown
-	}
-	return "IDLE completed.", nil
-}
-
-// watch writes changes of the selected folder until stop is closed.
-func (s *session) watch(stop <-chan struct{}) {
-	for {
-		changed := s.mailbox.Changed()
-		if s.selected != nil {
-			if s.selected.refresh(s, true) != nil || s.bw.Flush() != nil {
-				s.conn.Close() // ends the read that idle waits in
-				return
-			}
-		}
-		select {
-		case <-changed:
-		case <-stop:
-			return
-		}
-	}
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"strings"
+	"time"
 )
 
 const (
@@ -35,7 +36,8 @@ func (s *session) authenticate(c command) (string, error) {
 	if err != nil {
 		return "", authFailed
 	}
-	if s.server.o.Check(token) != nil {
+	expires, err := s.server.o.Check(token)
+	if err != nil {
 		s.printf("+ %s\r\n", base64.StdEncoding.EncodeToString([]byte(xoauth2Error)))
 		if err := s.bw.Flush(); err != nil {
 			return "", errConnection
@@ -45,7 +47,7 @@ func (s *session) authenticate(c command) (string, error) {
 		}
 		return "", authFailed
 	}
-	return s.connect(user)
+	return s.connect(user, expires)
 }
 
 // initialResponse returns the client's first response, which comes with the
@@ -88,15 +90,18 @@ func parseXOAUTH2(response string) (user, token string, err error) {
 	return user, token, nil
 }
 
-// connect opens the mailbox of user. If there is none, or it has too many
-// connections, AUTHENTICATE succeeds all the same, and the commands after it
-// are refused (MailKit issue 1496, email-oauth2-proxy issue 74).
-func (s *session) connect(user string) (string, error) {
+// connect opens the mailbox of user until the token ends. If there is none, the
+// application may not open it by IMAP, or it has too many connections,
+// AUTHENTICATE succeeds all the same, and the commands after it are refused
+// (MailKit issue 1496, email-oauth2-proxy issue 74; imapsync,
+// FAQ.Office365.txt, "User is authenticated but not connected").
+func (s *session) connect(user string, expires time.Time) (string, error) {
 	m, ok := s.server.o.Store.Mailbox(user)
 	if !ok {
 		return "", authFailed
 	}
-	if m.User().HasMailbox() && s.server.enter(m) {
+	s.expires = expires
+	if u := m.User(); u.HasMailbox() && !u.NoIMAP && s.server.enter(m) {
 		s.mailbox = m
 		s.conn.timeout = idleTimeout
 	} else {

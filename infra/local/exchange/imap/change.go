@@ -11,7 +11,7 @@ import (
 // storeFlags answers STORE and UID STORE.
 func (s *session) storeFlags(c command) (string, error) {
 	v := s.selected
-	uids, err := v.pick(c)
+	picked, err := v.pick(c)
 	if err != nil {
 		return "", err
 	}
@@ -35,7 +35,7 @@ func (s *session) storeFlags(c command) (string, error) {
 	if !ok {
 		return "", badArgument
 	}
-	for _, uid := range uids {
+	for uid := range picked.all() {
 		err := s.changeFlags(uid, silent, strings.HasPrefix(c.name, "UID "), func(old store.Flags) store.Flags { return change(old, flags) })
 		if err != nil {
 			return "", err
@@ -81,7 +81,7 @@ func (s *session) changeFlags(uid uint32, silent, withUID bool, change func(stor
 // copyMessages answers COPY, MOVE (RFC 6851) and their UID forms.
 func (s *session) copyMessages(c command) (string, error) {
 	v := s.selected
-	uids, err := v.pick(c)
+	picked, err := v.pick(c)
 	if err != nil {
 		return "", err
 	}
@@ -97,7 +97,7 @@ func (s *session) copyMessages(c command) (string, error) {
 		place = s.mailbox.Move
 	}
 	var from, made []string
-	for _, uid := range uids {
+	for uid := range picked.all() {
 		it, err := s.mailbox.ItemByUID(v.folder.ID, uid)
 		if err != nil {
 			continue

@@ -12,7 +12,7 @@ import (
 
 // fetch answers FETCH and UID FETCH.
 func (s *session) fetch(c command) (string, error) {
-	uids, err := s.selected.pick(c)
+	picked, err := s.selected.pick(c)
 	if err != nil {
 		return "", err
 	}
@@ -26,7 +26,7 @@ func (s *session) fetch(c command) (string, error) {
 	if strings.HasPrefix(c.name, "UID ") {
 		items = addItem(items, "UID")
 	}
-	for _, uid := range uids {
+	for uid := range picked.all() {
 		if err := s.fetchOne(uid, items); err != nil {
 			return "", err
 		}

@@ -13,7 +13,7 @@ var specialUse = map[string]string{
 }
 
 // reservedName cannot be given to a folder at the top: Exchange keeps a hidden
-// one of that name (imapsync, option --office2).
+// one of that name (imapsync, FAQ.Office365.txt, "Folder name is reserved").
 const reservedName = "Files"
 
 // node is a folder with its IMAP name.
@@ -22,7 +22,10 @@ type node struct {
 	name string // in modified UTF-7
 }
 
-// tree lists the folders with their names. Inbox is INBOX in every language.
+// tree lists the folders with their names; Inbox has that name in every
+// language (MailKit issue 1282). A folder with "/" in its name is out of reach
+// with all below it (node-imap issue 553, Microsoft's "Tips for optimizing IMAP
+// migrations").
 func (s *session) tree() []node {
 	folders := s.mailbox.Folders()
 	byID := map[uint64]store.Folder{}
@@ -31,21 +34,34 @@ func (s *session) tree() []node {
 	}
 	out := make([]node, 0, len(folders))
 	for _, f := range folders {
-		out = append(out, node{f, fullName(byID, f)})
+		if name := fullName(byID, f); name != "" {
+			out = append(out, node{f, name})
+		}
 	}
 	return out
 }
 
+// fullName returns "" for a folder out of reach.
 func fullName(byID map[uint64]store.Folder, f store.Folder) string {
 	name := encodeName(f.Name)
 	if f.ID == store.InboxID {
-		name = "INBOX"
+		name = inboxName
 	}
-	if parent, ok := byID[f.Parent]; ok {
-		return fullName(byID, parent) + "/" + name
+	if strings.Contains(f.Name, "/") {
+		return ""
 	}
-	return name
+	parent, ok := byID[f.Parent]
+	if !ok {
+		return name
+	}
+	above := fullName(byID, parent)
+	if above == "" {
+		return ""
+	}
+	return above + "/" + name
 }
+
+const inboxName = "Inbox"
 
 // find looks a folder up by its IMAP name, regardless of case.
 func (s *session) find(name string) (store.Folder, error) {
@@ -53,14 +69,14 @@ func (s *session) find(name string) (store.Folder, error) {
 	if err != nil {
 		return store.Folder{}, err
 	}
-	want := strings.Join(levels, "\x00")
-	for _, n := range s.tree() {
-		have, err := splitName(n.name)
-		if err == nil && strings.EqualFold(strings.Join(have, "\x00"), want) {
-			return n.Folder, nil
+	if strings.EqualFold(levels[0], inboxName) {
+		inbox, err := s.mailbox.Folder(store.InboxID)
+		if err != nil {
+			return store.Folder{}, err
 		}
+		levels[0] = inbox.Name
 	}
-	return store.Folder{}, store.ErrNoSuchFolder
+	return s.mailbox.FolderByPath(levels)
 }
 
 // splitName decodes the levels of an IMAP name.
@@ -71,7 +87,7 @@ func splitName(name string) ([]string, error) {
 		if err != nil {
 			return nil, badArgument
 		}
-		if strings.TrimSpace(d) == "" {
+		if strings.TrimSpace(d) == "" || strings.Contains(d, "/") {
 			return nil, badArgument
 		}
 		levels[i] = d
@@ -185,7 +201,7 @@ func (s *session) create(c command) (string, error) {
 		return "", err
 	}
 	if strings.EqualFold(levels[0], reservedName) {
-		return "", noReply("CREATE failed.")
+		return "", noReply("Folder name is reserved.")
 	}
 	parent, made := store.RootID, false
 	for i := range levels {

@@ -1,7 +1,6 @@
 package imap
 
 import (
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -156,14 +155,11 @@ func (q *query) keyWithValue(name string) (predicate, error) {
 }
 
 func (q *query) set(text string, byUID bool) (predicate, error) {
-	uids, err := q.session.selected.resolve(text, byUID)
+	picked, err := q.session.selected.resolve(text, byUID)
 	if err != nil {
 		return nil, err
 	}
-	return func(it *store.Item) bool {
-		_, ok := slices.BinarySearch(uids, it.UID)
-		return ok
-	}, nil
+	return func(it *store.Item) bool { return picked.has(it.UID) }, nil
 }
 
 // dateKey compares days, disregarding time and zone.

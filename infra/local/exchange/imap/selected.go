@@ -1,68 +1,61 @@
 package imap
 
 import (
-	"cmp"
 	"errors"
-	"slices"
-	"strconv"
 	"strings"
 
 	"mailferry/infra/local/exchange/store"
 )
 
 // view is what a session knows of the selected folder: which UID stands at
-// which sequence number.
+// which sequence number. The list of UIDs is shared with the store.
 type view struct {
 	folder   store.Folder
+	path     []string
 	readOnly bool
 	uids     []uint32
 	removals int
 }
 
-var errFolderGone = errors.New("selected folder is gone")
-
 // refresh tells the client which messages left, if it may be told, and which
-// came.
+// came. Arrivals wait while departures do.
 func (v *view) refresh(s *session, expunges bool) error {
-	last := uint32(0)
-	if len(v.uids) > 0 {
-		last = v.uids[len(v.uids)-1]
-	}
-	fresh, removals, err := s.mailbox.UIDsFrom(v.folder.ID, last+1)
+	uids, removals, err := s.mailbox.UIDs(v.folder.ID)
 	if err != nil {
 		s.untagged("BYE Connection is closed. 13")
 		s.logout = true
 		return nil
 	}
-	if removals != v.removals && expunges {
-		if err := v.expunge(s); err != nil {
-			return err
+	if removals != v.removals {
+		if !expunges {
+			return nil
 		}
-		v.removals = removals
+		s.reportGone(v.uids, uids)
 	}
-	if len(fresh) > 0 {
-		v.uids = append(v.uids, fresh...)
-		s.untagged("%d EXISTS", len(v.uids))
+	last := uint32(0)
+	if len(v.uids) > 0 {
+		last = v.uids[len(v.uids)-1]
+	}
+	v.uids, v.removals = uids, removals
+	if len(uids) > 0 && uids[len(uids)-1] > last {
+		s.untagged("%d EXISTS", len(uids))
 	}
 	return nil
 }
 
-// expunge reports the messages that have left.
-func (v *view) expunge(s *session) error {
-	present, _, err := s.mailbox.UIDsFrom(v.folder.ID, 1)
-	if err != nil {
-		return errFolderGone
-	}
-	kept := v.uids[:0]
-	for _, uid := range v.uids {
-		if _, ok := slices.BinarySearch(present, uid); ok {
-			kept = append(kept, uid)
+// reportGone names the messages that are known and no longer present.
+func (s *session) reportGone(known, present []uint32) {
+	kept := 0
+	for _, uid := range known {
+		for len(present) > 0 && present[0] < uid {
+			present = present[1:]
+		}
+		if len(present) > 0 && present[0] == uid {
+			kept++
 		} else {
-			s.untagged("%d EXPUNGE", len(kept)+1)
+			s.untagged("%d EXPUNGE", kept+1)
 		}
 	}
-	v.uids = kept
-	return nil
 }
 
 // selectFolder answers SELECT and EXAMINE.
@@ -73,7 +66,8 @@ func (s *session) selectFolder(c command) (string, error) {
 		return "", err
 	}
 	v := &view{folder: f, readOnly: c.name == "EXAMINE"}
-	if v.uids, v.removals, err = s.mailbox.UIDsFrom(f.ID, 1); err != nil {
+	v.path, _ = splitName(c.args[0].text) // it was found by it
+	if v.uids, v.removals, err = s.mailbox.UIDs(f.ID); err != nil {
 		return "", noReply("Mailbox doesn't exist.")
 	}
 	flags := strings.Join(store.AllFlags(), " ")
@@ -103,7 +97,7 @@ func (s *session) closeFolder(command) (string, error) {
 	v := s.selected
 	s.selected = nil
 	if !v.readOnly {
-		if err := s.removeDeleted(v, v.uids); err != nil {
+		if err := s.removeDeleted(v, selection{v.uids}); err != nil {
 			return "", err
 		}
 	}
@@ -116,18 +110,18 @@ func (s *session) expunge(c command) (string, error) {
 	if v.readOnly {
 		return "", noReply("EXPUNGE failed.")
 	}
-	uids := v.uids
+	picked := selection{v.uids}
 	if c.name == "UID EXPUNGE" {
 		var err error
-		if uids, err = v.pick(c); err != nil {
+		if picked, err = v.pick(c); err != nil {
 			return "", err
 		}
 	}
-	return c.name + " completed.", s.removeDeleted(v, uids)
+	return c.name + " completed.", s.removeDeleted(v, picked)
 }
 
-func (s *session) removeDeleted(v *view, uids []uint32) error {
-	for _, uid := range uids {
+func (s *session) removeDeleted(v *view, picked selection) error {
+	for uid := range picked.all() {
 		it, err := s.mailbox.ItemByUID(v.folder.ID, uid)
 		if err != nil || it.Flags&store.Deleted == 0 {
 			continue
@@ -137,82 +131,4 @@ func (s *session) removeDeleted(v *view, uids []uint32) error {
 		}
 	}
 	return nil
-}
-
-// span is a part of a sequence set, both ends included.
-type span struct{ from, to uint32 }
-
-// parseSet reads a sequence set (RFC 3501, section 9); highest stands for "*".
-func parseSet(text string, highest uint32) ([]span, error) {
-	var out []span
-	for part := range strings.SplitSeq(text, ",") {
-		first, second, isRange := strings.Cut(part, ":")
-		from, err := parseNumber(first, highest)
-		if err != nil {
-			return nil, err
-		}
-		to := from
-		if isRange {
-			if to, err = parseNumber(second, highest); err != nil {
-				return nil, err
-			}
-		}
-		out = append(out, span{min(from, to), max(from, to)})
-	}
-	slices.SortFunc(out, func(a, b span) int { return cmp.Compare(a.from, b.from) })
-	return out, nil
-}
-
-func parseNumber(s string, highest uint32) (uint32, error) {
-	if s == "*" {
-		return highest, nil
-	}
-	n, err := strconv.ParseUint(s, 10, 32)
-	if err != nil || n == 0 || s[0] == '+' {
-		return 0, badArgument
-	}
-	return uint32(n), nil
-}
-
-// pick returns the UIDs that the first argument of c selects.
-func (v *view) pick(c command) ([]uint32, error) {
-	text, err := c.text(0)
-	if err != nil {
-		return nil, err
-	}
-	return v.resolve(text, strings.HasPrefix(c.name, "UID "))
-}
-
-func (v *view) resolve(set string, byUID bool) ([]uint32, error) {
-	highest := uint32(len(v.uids))
-	if byUID && len(v.uids) > 0 {
-		highest = v.uids[len(v.uids)-1]
-	}
-	spans, err := parseSet(set, highest)
-	if err != nil {
-		return nil, err
-	}
-	var out []uint32
-	next := 0 // overlapping spans give a message once
-	for _, sp := range spans {
-		from, to := int(sp.from)-1, int(sp.to)
-		if byUID {
-			from, _ = slices.BinarySearch(v.uids, sp.from)
-			to, _ = slices.BinarySearchFunc(v.uids, uint64(sp.to)+1, func(u uint32, t uint64) int { return cmp.Compare(uint64(u), t) })
-		} else if sp.from == 0 || int(sp.to) > len(v.uids) {
-			return nil, badArgument
-		}
-		from = max(from, next)
-		if from < to {
-			out = append(out, v.uids[from:to]...)
-			next = to
-		}
-	}
-	return out, nil
-}
-
-// sequence returns the sequence number of a UID.
-func (v *view) sequence(uid uint32) int {
-	i, _ := slices.BinarySearch(v.uids, uid)
-	return i + 1
 }

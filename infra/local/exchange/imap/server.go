@@ -1,11 +1,31 @@
 // Package imap is the IMAP face of the Exchange Online stand-in: IMAP4rev1 (RFC
 // 3501) over implicit TLS with XOAUTH2, with the limits and replies of Exchange
 // Online. A message shown is rebuilt and its RFC822.SIZE an estimate, as in
-// Exchange.
+// Exchange. RULES-imap.md in the folder above lists every rule with its
+// source.
+//
+// Points for faults are "imap.connect" and "imap.<COMMAND>", such as
+// "imap.APPEND" (UID forms under the plain name), with mailbox and folder as
+// detail ("anna@contoso.test INBOX"):
+//
+//	Delay, AnswerLate  wait
+//	Cut                end the connection instead of looking at the command
+//	CutAfter           APPEND: end it in the middle of the message, after Bytes
+//	                   octets of it; else: after Bytes octets of the answer
+//	LoseAnswer         do the work and end the connection without a word
+//	WorkLate           take all of the command, end the connection, work later
+//	AnswerTwice        repeat the tagged reply
+//	Throttle           BAD with a Suggested Backoff Time, then the end
+//	Answer             NO, or BAD with a Status below 500
+//	Move               APPEND: store, then move to folder To, then answer
+//	Expire             the access token of the session is over
+//
+// At "imap.connect": Delay, Cut, CutAfter, Throttle and Answer.
 package imap
 
 import (
 	"bufio"
+	"context"
 	"crypto/tls"
 	"errors"
 	"log/slog"
@@ -14,15 +34,19 @@ import (
 	"time"
 
 	"mailferry/infra/local/exchange/store"
+	"mailferry/infra/local/faults"
 )
 
 // Options say what a Server serves.
 type Options struct {
 	Store *store.Store
 	TLS   *tls.Config
-	// Check returns an error unless the bearer token opens mailboxes over IMAP.
-	Check                    func(token string) error
-	MaxMessageSize           int64 // bytes, for mailboxes that set no limit of their own
+	// Check returns when the bearer token ends, or an error unless it opens
+	// mailboxes over IMAP.
+	Check                    func(token string) (expires time.Time, err error)
+	Now                      func() time.Time // decides whether a token has expired
+	Faults                   *faults.Plan     // may be nil
+	MaxMessageSize           int64            // bytes, for mailboxes that set no limit of their own
 	MaxConnectionsPerMailbox int
 	Logger                   *slog.Logger
 }
@@ -39,6 +63,8 @@ type Server struct {
 	o    Options
 	ln   net.Listener
 	done sync.WaitGroup
+	ctx  context.Context // ends with Close
+	stop context.CancelFunc
 
 	mu     sync.Mutex
 	closed bool
@@ -52,6 +78,7 @@ func Serve(ln net.Listener, o Options) *Server {
 		o: o, ln: tls.NewListener(ln, o.TLS),
 		conns: map[net.Conn]struct{}{}, open: map[*store.Mailbox]int{},
 	}
+	s.ctx, s.stop = context.WithCancel(context.Background())
 	s.done.Go(s.accept)
 	return s
 }
@@ -60,6 +87,7 @@ func Serve(ln net.Listener, o Options) *Server {
 func (s *Server) Close() error {
 	s.mu.Lock()
 	s.closed = true
+	s.stop()
 	err := s.ln.Close()
 	for c := range s.conns {
 		c.Close()
@@ -85,7 +113,9 @@ func (s *Server) accept() {
 		}
 		s.done.Go(func() {
 			defer s.remove(c)
-			newSession(s, c).serve()
+			if ses, err := newSession(s, c); err == nil {
+				ses.serve()
+			}
 		})
 	}
 }
@@ -125,30 +155,10 @@ func (s *Server) leave(m *store.Mailbox) {
 	}
 }
 
-// deadlineConn pushes its deadline ahead with every read and write, so that
-// only a silent peer runs into it.
-type deadlineConn struct {
-	net.Conn
-	timeout time.Duration
-}
-
-func (c *deadlineConn) Read(p []byte) (int, error) {
-	if err := c.SetReadDeadline(time.Now().Add(c.timeout)); err != nil {
-		return 0, err
-	}
-	return c.Conn.Read(p)
-}
-
-func (c *deadlineConn) Write(p []byte) (int, error) {
-	if err := c.SetWriteDeadline(time.Now().Add(c.timeout)); err != nil {
-		return 0, err
-	}
-	return c.Conn.Write(p)
-}
-
-func newSession(s *Server, c net.Conn) *session {
-	conn := &deadlineConn{Conn: c, timeout: preAuthTimeout}
+// newSession makes the session of a connection.
+func newSession(s *Server, c net.Conn) (*session, error) {
+	conn, err := newClientConn(c)
 	ses := &session{server: s, conn: conn, bw: bufio.NewWriterSize(conn, 16<<10)}
 	ses.in = &reader{br: bufio.NewReaderSize(conn, 16<<10), proceed: ses.proceed}
-	return ses
+	return ses, err
 }

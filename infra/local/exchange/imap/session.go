@@ -2,16 +2,24 @@ package imap
 
 import (
 	"bufio"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"mailferry/infra/local/exchange/store"
+	"mailferry/infra/local/faults"
 )
 
 const (
-	capabilities = "IMAP4 IMAP4rev1 AUTH=PLAIN AUTH=XOAUTH2 SASL-IR UIDPLUS MOVE ID UNSELECT CHILDREN IDLE NAMESPACE LITERAL+"
+	// capabilities before and after signing in (MailKit issues 849 and 1282).
+	capabilities         = "IMAP4 IMAP4rev1 AUTH=PLAIN AUTH=XOAUTH2 SASL-IR UIDPLUS ID UNSELECT CHILDREN IDLE NAMESPACE LITERAL+"
+	signedInCapabilities = "IMAP4 IMAP4rev1 AUTH=PLAIN AUTH=XOAUTH2 SASL-IR UIDPLUS MOVE ID UNSELECT CLIENTACCESSRULES " +
+		"CLIENTNETWORKPRESENCELOCATION BACKENDAUTHENTICATE CHILDREN IDLE NAMESPACE LITERAL+"
+	// greetingToken names the front end that answers, in UTF-16 and base64.
+	greetingToken = "RQBYADAAMQAuAGwAbwBjAGEAbAA="
 	// maxErrors ends a connection (imapsync, FAQ.Office365.txt).
 	maxErrors = 10
 	// maxErrorsBarred ends one that is authenticated but has no mailbox open
@@ -24,6 +32,10 @@ const (
 	unknown     = badReply("Command Error. 12")
 	badArgument = badReply("Command Argument Error. 11")
 	wrongState  = badReply("Command received in Invalid state.")
+	unavailable = noReply("Server Unavailable. 15")
+	// expiredText ends a session whose access token is over (aioimaplib issue 83,
+	// imapsync issue 250).
+	expiredText = "BYE Session invalidated - AccessTokenExpired"
 )
 
 // badReply is the text of a BAD reply; noReply that of a NO reply.
@@ -39,15 +51,21 @@ func (e noReply) Error() string  { return "NO " + string(e) }
 // owns the writing half.
 type session struct {
 	server *Server
-	conn   *deadlineConn
+	conn   *clientConn
 	in     *reader
 	bw     *bufio.Writer
 
 	mailbox  *store.Mailbox // nil until one is open
+	expires  time.Time      // when the access token ends
 	barred   bool           // authenticated, but no mailbox was opened
 	selected *view          // nil unless a folder is selected
 	errors   int
 	logout   bool
+
+	// Of the command under way:
+	fault     *faults.Rule // what is to happen to it, or nil
+	throttled bool         // the connection ends after the reply
+	appended  *store.Item  // what APPEND stored
 }
 
 // state a command needs
@@ -112,7 +130,9 @@ func (s *session) serve() {
 			s.server.leave(s.mailbox)
 		}
 	}()
-	s.untagged("OK The Microsoft Exchange IMAP4 service is ready.")
+	if !s.greet() {
+		return
+	}
 	for s.bw.Flush() == nil && !s.logout {
 		c, err := s.in.read()
 		switch {
@@ -133,44 +153,73 @@ func (s *session) serve() {
 // answer runs c, unless it could not be read, and replies. It returns false if
 // the connection is over.
 func (s *session) answer(c command, err error) bool {
+	s.fault, s.throttled, s.appended = nil, false, nil
+	if c.name == "UID" && len(c.args) > 0 {
+		sub, _ := c.args[0].atom()
+		c.name, c.args = "UID "+strings.ToUpper(sub), c.args[1:]
+	}
+	if err == nil {
+		s.fault = s.strike(c)
+	}
+	if s.expired() {
+		s.untagged(expiredText)
+		s.logout = true
+		return true
+	}
 	var text string
 	if err == nil {
-		text, err = s.run(&c)
+		err = s.before(c)
 	}
-	tag := c.tag
-	if tag == "" {
-		tag = "*"
+	if err == nil {
+		if text, err = s.run(&c); !errors.Is(err, errConnection) {
+			err = cmp.Or(s.after(), err)
+		}
 	}
+	if errors.Is(err, errConnection) {
+		return false
+	}
+	s.reply(cmp.Or(c.tag, "*"), c.name, text, err)
+	return true
+}
+
+// expired tells whether the access token has ended, or is to end now.
+func (s *session) expired() bool {
+	if s.fault != nil && s.fault.Do == faults.Expire {
+		return true
+	}
+	return !s.expires.IsZero() && !s.server.o.Now().Before(s.expires)
+}
+
+// reply writes the tagged reply, and the farewell if it was one error too many.
+func (s *session) reply(tag, name, text string, err error) {
 	var bad badReply
 	var no noReply
+	line := "OK " + text
 	switch {
 	case err == nil:
-		s.printf("%s OK %s\r\n", tag, text)
 	case errors.As(err, &no):
-		s.printf("%s %s\r\n", tag, no)
+		line = no.Error()
 	case errors.As(err, &bad):
-		s.printf("%s %s\r\n", tag, bad)
-		if s.errors++; s.errors >= maxErrors || s.barred && s.errors >= maxErrorsBarred {
-			s.untagged("BYE Connection closed. 14")
-			s.logout = true
-		}
-	case errors.Is(err, errConnection):
-		return false
+		line = bad.Error()
+		s.errors++
 	default:
-		s.server.o.Logger.Error("run IMAP command", "command", c.name, "error", err)
-		s.printf("%s NO Server Unavailable. 15\r\n", tag)
+		s.server.o.Logger.Error("run IMAP command", "command", name, "error", err)
+		line = unavailable.Error()
 	}
-	return true
+	s.printf("%s %s\r\n", tag, line)
+	if s.fault != nil && s.fault.Do == faults.AnswerTwice {
+		s.printf("%s %s\r\n", tag, line)
+	}
+	if s.errors >= maxErrors || s.barred && s.errors >= maxErrorsBarred || s.throttled {
+		s.untagged("BYE Connection closed. 14")
+		s.logout = true
+	}
 }
 
 // errConnection marks errors after which the stream cannot be followed.
 var errConnection = errors.New("connection failed")
 
 func (s *session) run(c *command) (string, error) {
-	if c.name == "UID" && len(c.args) > 0 {
-		sub, _ := c.args[0].atom()
-		c.name, c.args = "UID "+strings.ToUpper(sub), c.args[1:]
-	}
 	h, ok := handlers[c.name]
 	switch {
 	case s.barred && ok && h.needs >= authenticated && c.message != nil:
@@ -183,6 +232,11 @@ func (s *session) run(c *command) (string, error) {
 		return "", unknown
 	case h.needs >= authenticated && s.mailbox == nil, h.needs == withFolder && s.selected == nil:
 		return "", wrongState
+	}
+	if c.message == nil {
+		if err := s.beforeWork(); err != nil {
+			return "", err
+		}
 	}
 	text, err := h.run(s, *c)
 	if err == nil && s.selected != nil {
@@ -227,7 +281,11 @@ func (s *session) refuseMessage(lit *literal, reply error) error {
 }
 
 func (s *session) capability(command) (string, error) {
-	s.untagged("CAPABILITY %s", capabilities)
+	if s.mailbox != nil || s.barred {
+		s.untagged("CAPABILITY %s", signedInCapabilities)
+	} else {
+		s.untagged("CAPABILITY %s", capabilities)
+	}
 	return "CAPABILITY completed.", nil
 }
 

@@ -81,7 +81,8 @@ type folder struct {
 	bytes    int64
 	removals int // how often an item left, for readers that keep a view
 
-	byReceived []*Item // newest first; nil when it has to be sorted again
+	byReceived []*Item  // newest first; nil when it has to be sorted again
+	uids       []uint32 // of items; nil when it has to be listed again
 }
 
 func (f *folder) find(uid uint32) (int, bool) {
@@ -97,10 +98,32 @@ func (f *folder) put(it *Item) {
 		f.count(f.items[i], -1)
 		f.items[i] = it
 	} else {
-		f.items = slices.Insert(f.items, i, it)
+		f.insert(i, it)
 	}
 	f.count(it, 1)
 	f.UIDNext = max(f.UIDNext, it.UID+1)
+}
+
+// insert keeps uids in step: what was handed out before is never written to.
+func (f *folder) insert(i int, it *Item) {
+	switch {
+	case i < len(f.items):
+		f.uids = nil
+	case f.uids != nil:
+		f.uids = append(f.uids, it.UID)
+	}
+	f.items = slices.Insert(f.items, i, it)
+}
+
+// listUIDs returns the UIDs; the slice is shared and must not be changed.
+func (f *folder) listUIDs() []uint32 {
+	if f.uids == nil {
+		f.uids = make([]uint32, 0, len(f.items)+1)
+		for _, it := range f.items {
+			f.uids = append(f.uids, it.UID)
+		}
+	}
+	return slices.Clip(f.uids)
 }
 
 func (f *folder) remove(uid uint32) {
@@ -108,6 +131,7 @@ func (f *folder) remove(uid uint32) {
 		f.count(f.items[i], -1)
 		f.items = slices.Delete(f.items, i, i+1)
 		f.removals++
+		f.uids = nil
 	}
 }
 
@@ -241,6 +265,20 @@ func (m *Mailbox) DeleteFolder(id uint64) error {
 	m.dropFolder(id)
 	m.announce()
 	return nil
+}
+
+// FolderByPath returns the folder with these names from the root on, regardless
+// of case.
+func (m *Mailbox) FolderByPath(names []string) (Folder, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	f := m.folders[RootID]
+	for _, name := range names {
+		if f = m.child(f.ID, name); f == nil {
+			return Folder{}, ErrNoSuchFolder
+		}
+	}
+	return m.snapshot(f), nil
 }
 
 func (m *Mailbox) child(parent uint64, name string) *folder {

@@ -63,6 +63,7 @@ type Item struct {
 	Importance string            `json:"imp,omitempty"`  // "" is normal
 	Properties map[string]string `json:"prop,omitempty"` // MAPI properties by normalised Graph id
 	Change     uint64            `json:"chg,omitempty"`  // grows with every change
+	ReceiptTo  string            `json:"rr,omitempty"`   // who wants a read receipt; empty once it was sent
 }
 
 // NewItem is what Add makes an Item of. Zero times and empty strings are taken

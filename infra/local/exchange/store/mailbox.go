@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -117,11 +118,18 @@ func (m *Mailbox) describe(n NewItem) (*Item, error) {
 	if it.MessageID == "" {
 		it.MessageID = h.Get("Message-Id")
 	}
+	for _, a := range h.Addresses(receiptHeader) {
+		it.ReceiptTo = cmp.Or(it.ReceiptTo, a.Address)
+	}
 	return it, nil
 }
 
-// insert gives it an id and the next UID of the folder; m.mu is held.
+// insert gives it an id and the next UID of the folder if there is room; m.mu
+// is held.
 func (m *Mailbox) insert(it *Item, folderID uint64) error {
+	if err := m.hasRoom(folderID, it.Body.Size); err != nil {
+		return err
+	}
 	it.ID, it.Folder, it.UID = m.nextItem, folderID, m.folders[folderID].UIDNext
 	return m.putItem(it)
 }
@@ -129,6 +137,9 @@ func (m *Mailbox) insert(it *Item, folderID uint64) error {
 // putItem journals and applies it; m.mu is held.
 func (m *Mailbox) putItem(it *Item) error {
 	it.Change++
+	if err := m.sendReceipt(it); err != nil {
+		return err
+	}
 	if err := m.store.journal.write(record{Op: opItem, Mailbox: m.number, Item: it}); err != nil {
 		return err
 	}
@@ -209,20 +220,17 @@ func (m *Mailbox) NewestFirst(folderID uint64) []*Item {
 	return nil
 }
 
-// UIDsFrom lists the UIDs of a folder that are at least first, and how often
-// an item has left the folder so far.
-func (m *Mailbox) UIDsFrom(folderID uint64, first uint32) (uids []uint32, removals int, err error) {
+// UIDs lists the UIDs of a folder, ascending, and how often an item has left it
+// so far. The slice is shared and never changes: while no item leaves, an older
+// one is the beginning of a newer one.
+func (m *Mailbox) UIDs(folderID uint64) (uids []uint32, removals int, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	f := m.folders[folderID]
 	if f == nil {
 		return nil, 0, ErrNoSuchFolder
 	}
-	i, _ := f.find(first)
-	for _, it := range f.items[i:] {
-		uids = append(uids, it.UID)
-	}
-	return uids, f.removals, nil
+	return f.listUIDs(), f.removals, nil
 }
 
 // Update replaces an item by a changed copy; change may set flags,
@@ -236,7 +244,7 @@ func (m *Mailbox) Update(id uint64, change func(*Item)) (*Item, error) {
 	}
 	it := m.clone(old)
 	change(it)
-	it.ID, it.Folder, it.UID, it.MessageID = old.ID, old.Folder, old.UID, old.MessageID
+	it.ID, it.Folder, it.UID, it.MessageID, it.ReceiptTo = old.ID, old.Folder, old.UID, old.MessageID, old.ReceiptTo
 	if err := m.putItem(it); err != nil {
 		return nil, fmt.Errorf("update item: %w", err)
 	}
@@ -260,6 +268,9 @@ func (m *Mailbox) Move(id, folderID uint64) (*Item, error) {
 	}
 	if to == nil {
 		return nil, fmt.Errorf("move item: %w", ErrNoSuchFolder)
+	}
+	if len(to.items) >= m.store.limit {
+		return nil, fmt.Errorf("move item: %w", ErrFolderFull)
 	}
 	it := m.clone(old)
 	it.Folder, it.UID = folderID, to.UIDNext

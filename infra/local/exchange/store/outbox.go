@@ -31,7 +31,11 @@ type Departure struct {
 // Depart records that something would have left the mailbox. It is kept over a
 // restart.
 func (s *Store) Depart(m *Mailbox, kind DepartureKind, to ...string) error {
-	d := Departure{Kind: kind, Mailbox: m.User().UserPrincipalName, To: slices.Clone(to), At: s.now().UTC()}
+	return s.depart(m, m.User().UserPrincipalName, kind, to)
+}
+
+func (s *Store) depart(m *Mailbox, from string, kind DepartureKind, to []string) error {
+	d := Departure{Kind: kind, Mailbox: from, To: slices.Clone(to), At: s.now().UTC()}
 	s.outboxMu.Lock()
 	defer s.outboxMu.Unlock()
 	if err := s.journal.write(record{Op: opDeparture, Mailbox: m.number, Departure: &d}); err != nil {

@@ -22,6 +22,10 @@ var (
 	ErrNoSuchItem   = errors.New("no such item")
 	ErrFolderExists = errors.New("folder exists")
 	ErrReadOnly     = errors.New("folder cannot be changed")
+	// ErrQuota is the answer to what would make a mailbox larger than its quota.
+	ErrQuota = errors.New("mailbox is full")
+	// ErrFolderFull is the answer to an item too many in one folder.
+	ErrFolderFull = errors.New("folder is full")
 )
 
 // User is a directory entry and, if licensed or shared, its mailbox.
@@ -37,6 +41,13 @@ type User struct {
 	MailboxGUID       string // made up if empty
 	MaxReceiveSize    int64  // bytes a message may have; 0 means the server's limit
 	Language          string // "en" (default) or "de": names of the well-known folders
+	Quota             int64  // bytes of all messages but recoverable ones; 0 means none
+	// NoIMAP bars IMAP, as Set-CASMailbox -ImapEnabled $false does, and a missing
+	// Add-MailboxPermission for the application.
+	NoIMAP bool
+	// AppendLosesDate makes APPEND ignore its date-time: received is when it
+	// came. Whether Exchange Online keeps it is disputed.
+	AppendLosesDate bool
 }
 
 // HasMailbox tells whether Exchange keeps a mailbox for the user.
@@ -46,11 +57,19 @@ func (u User) HasMailbox() bool { return u.Licensed || u.Shared }
 type Options struct {
 	Dir string
 	Now func() time.Time // default time.Now
+	// MaxItemsPerFolder is how many items a folder takes; default
+	// DefaultMaxItemsPerFolder.
+	MaxItemsPerFolder int
 }
+
+// DefaultMaxItemsPerFolder is the limit of Exchange Online
+// (https://support.cloudm.io/hc/en-us/articles/9116343142684).
+const DefaultMaxItemsPerFolder = 1_000_000
 
 // Store holds the mailboxes of one tenant. It is safe for concurrent use.
 type Store struct {
 	now     func() time.Time
+	limit   int // items per folder
 	journal *journal
 	bodies  *bodies
 
@@ -67,7 +86,7 @@ func Open(o Options) (*Store, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	s := &Store{now: o.Now, address: map[string]*Mailbox{}}
+	s := &Store{now: o.Now, limit: cmp.Or(o.MaxItemsPerFolder, DefaultMaxItemsPerFolder), address: map[string]*Mailbox{}}
 	var err error
 	if s.bodies, err = openBodies(filepath.Join(o.Dir, "bodies")); err != nil {
 		return nil, fmt.Errorf("open bodies: %w", err)
