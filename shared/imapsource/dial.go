@@ -4,12 +4,9 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
 	"strconv"
 	"time"
 
@@ -20,8 +17,20 @@ import (
 
 // Dialer signs in to source servers.
 type Dialer struct {
-	// Password gives a mailbox's password. It must not be nil.
+	// Password gives a mailbox's password, or its refresh token. It must not be nil. It is asked only
+	// where Endpoint.NeedsPassword.
 	Password func(ctx context.Context, mailbox migrate.Mailbox) (string, error)
+
+	// KeepPassword stores the refresh token that a token service gave in place of a mailbox's last
+	// one. Default: it is used until the process ends.
+	KeepPassword func(ctx context.Context, mailbox migrate.Mailbox, password string) error
+
+	// Setting gives the value of an app setting that an endpoint names; empty is not set. Default:
+	// none is set.
+	Setting func(name string) (string, error)
+
+	// Tokens keeps access tokens between dials. Default: each dial asks for one.
+	Tokens *Tokens
 
 	// Stall is how long a server may take to answer, or to take or give the next octets, before the
 	// connection counts as broken. Default 2 minutes.
@@ -37,11 +46,30 @@ const defaultStall = 2 * time.Minute
 // Dial connects to the endpoint, secures the connection as the endpoint says and signs in. It is a
 // migrate.DialSource. The Source ends its connection after an error of yield and when a call's
 // context ends.
+//
+// A refused sign-in is not tried again, but for an access token from Tokens, which may have been
+// revoked: it is tried once more with a new one.
 func (d Dialer) Dial(ctx context.Context, endpoint migrate.Endpoint, mailbox migrate.Mailbox) (migrate.Source, error) {
-	password, err := d.Password(ctx, mailbox)
+	c, kept, err := d.credential(ctx, endpoint, mailbox)
 	if err != nil {
-		return nil, fmt.Errorf("look up the password: %w", err)
+		return nil, err
 	}
+	s, err := d.connect(ctx, endpoint, mailbox, c)
+	if kept && migrate.ReasonOf(err) == migrate.TokenRefused {
+		d.Tokens.forget(tokenKey(endpoint, mailbox), c.token)
+		if c, _, err = d.credential(ctx, endpoint, mailbox); err != nil {
+			return nil, err
+		}
+		s, err = d.connect(ctx, endpoint, mailbox, c)
+	}
+	if err != nil {
+		return nil, withoutSecrets(err, c.password, c.token)
+	}
+	return s, nil
+}
+
+// connect opens a connection and signs in with the credential.
+func (d Dialer) connect(ctx context.Context, endpoint migrate.Endpoint, mailbox migrate.Mailbox, c credential) (*source, error) {
 	stall := cmp.Or(d.Stall, defaultStall)
 	dialer := net.Dialer{Timeout: stall}
 	raw, err := dialer.DialContext(ctx, "tcp", net.JoinHostPort(endpoint.Host, strconv.Itoa(endpoint.Port)))
@@ -58,16 +86,37 @@ func (d Dialer) Dial(ctx context.Context, endpoint migrate.Endpoint, mailbox mig
 		root:   mailbox.UserRoot,
 		logger: cmp.Or(d.Logger, slog.New(slog.DiscardHandler)),
 	}
+	defer s.begin(ctx)()
+	if err := s.enter(endpoint, c); err != nil {
+		err = s.fail(ctx, "sign in to the source server", "", err)
+		w.abort(err)
+		return nil, err
+	}
 	s.client = imapclient.New(w, &imapclient.Options{UnilateralDataHandler: &imapclient.UnilateralDataHandler{
 		Expunge: func(uint32) { s.expunged.Add(1) },
 	}})
-	defer s.begin(ctx)()
-	if err := s.signIn(endpoint, mailbox.Login, password); err != nil {
-		err = s.fail(ctx, "sign in to the source server", "", err)
-		s.Close()
-		return nil, err
-	}
 	return s, nil
+}
+
+// enter signs in and prepares the connection for go-imap.
+func (s *source) enter(endpoint migrate.Endpoint, c credential) error {
+	d := &dialogue{wire: s.wire}
+	// The server greets once, before STARTTLS. Capabilities heard in clear text do not count
+	// (RFC 9051 section 6.2.1): it is asked for them anew.
+	if endpoint.Security != migrate.SecuritySTARTTLS {
+		if err := d.greet(); err != nil {
+			return err
+		}
+	}
+	if err := d.signIn(endpoint, c); err != nil {
+		return err
+	}
+	s.wire.forgetStatus() // it may repeat what was sent
+	if err := d.handOver(); err != nil {
+		return err
+	}
+	s.caps = d.caps
+	return nil
 }
 
 // secure makes the connection what endpoint.Security says, and nothing weaker.
@@ -75,52 +124,23 @@ func secure(ctx context.Context, raw net.Conn, endpoint migrate.Endpoint, stall 
 	if endpoint.Security == migrate.SecurityNone {
 		return newWire(raw, raw, stall), nil
 	}
-	roots, err := trusted(endpoint)
+	config, err := tlsConfig(endpoint)
 	if err != nil {
-		return nil, &migrate.Error{Kind: migrate.Configuration, Err: err}
+		return nil, err
 	}
 	stop := context.AfterFunc(ctx, func() { raw.Close() })
 	defer stop()
 	if endpoint.Security == migrate.SecuritySTARTTLS {
-		if err := startTLS(raw, stall); err != nil {
+		if err := (&dialogue{wire: newWire(raw, raw, stall)}).startTLS(); err != nil {
 			return nil, err
 		}
 	}
 	if err := raw.SetDeadline(time.Now().Add(stall)); err != nil {
 		return nil, err
 	}
-	conn := tls.Client(raw, &tls.Config{ServerName: endpoint.Host, RootCAs: roots})
+	conn := tls.Client(raw, config)
 	if err := conn.HandshakeContext(ctx); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("agree on TLS: %w", err)
 	}
-	w := newWire(conn, raw, stall)
-	if endpoint.Security == migrate.SecuritySTARTTLS {
-		// The server greets once, before STARTTLS, and go-imap waits for a greeting. Capabilities
-		// heard in clear text do not count (RFC 9051 section 6.2.1): it asks for them anew.
-		w.in.out = []byte("* OK secured\r\n")
-	}
-	return w, nil
-}
-
-// trusted returns the system's certificate authorities and the endpoint's own; nil stands for the
-// system's alone.
-func trusted(endpoint migrate.Endpoint) (*x509.CertPool, error) {
-	pem := []byte(endpoint.CA)
-	if endpoint.CA == "" && endpoint.CAFile != "" {
-		var err error
-		if pem, err = os.ReadFile(endpoint.CAFile); err != nil {
-			return nil, fmt.Errorf("read the endpoint's caFile: %w", err)
-		}
-	}
-	if len(pem) == 0 {
-		return nil, nil
-	}
-	roots, err := x509.SystemCertPool()
-	if err != nil {
-		roots = x509.NewCertPool()
-	}
-	if !roots.AppendCertsFromPEM(pem) {
-		return nil, errors.New("the endpoint's certificate authority is not a PEM certificate")
-	}
-	return roots, nil
+	return newWire(conn, raw, stall), nil
 }

@@ -2,7 +2,6 @@ package imapsource
 
 import (
 	"context"
-	"crypto/sha256"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -104,27 +103,13 @@ func dialError(ctx context.Context, op string, err error) error {
 		out.Op = op
 		return &out
 	}
-	e := &migrate.Error{Op: op, Kind: migrate.Unreachable, Err: err}
 	var certificate *tls.CertificateVerificationError
-	var notTLS tls.RecordHeaderError
-	switch {
-	case errors.As(err, &certificate):
-		e.Kind, e.Err = migrate.Configuration, presented(certificate)
-		e.Advice = "check that this is the right server, then put its certificate authority into the endpoint's ca or caFile, or correct its host"
-	case errors.As(err, &notTLS):
-		e.Kind = migrate.Configuration
-		e.Advice = "the server does not speak TLS on this port; check the endpoint's port and security"
+	if errors.As(err, &certificate) {
+		e := notTrusted(certificate)
+		e.Op = op
+		return e
 	}
+	e := &migrate.Error{Op: op, Err: err}
+	e.Kind, e.Reason = connectionReason(err)
 	return e
-}
-
-// presented describes a certificate that is not trusted, so that it can be compared with what the
-// server's administrator says.
-func presented(err *tls.CertificateVerificationError) error {
-	if len(err.UnverifiedCertificates) == 0 {
-		return err
-	}
-	c := err.UnverifiedCertificates[0]
-	return fmt.Errorf("the server's certificate (subject %q, issuer %q, SHA-256 %X) is not trusted: %w",
-		c.Subject, c.Issuer, sha256.Sum256(c.Raw), err.Err)
 }

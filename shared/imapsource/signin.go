@@ -2,7 +2,7 @@ package imapsource
 
 import (
 	"errors"
-	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/emersion/go-imap/v2"
@@ -11,72 +11,81 @@ import (
 	"mailferry/shared/migrate"
 )
 
-// signIn waits for the greeting and authenticates.
-func (s *source) signIn(endpoint migrate.Endpoint, login, password string) error {
-	if err := s.client.WaitGreeting(); err != nil {
+// signIn authenticates behind the greeting, once: a server may count each try towards a lock.
+func (d *dialogue) signIn(endpoint migrate.Endpoint, c credential) error {
+	caps, err := d.capabilities()
+	if err != nil {
 		return err
 	}
-	if s.client.State() != imap.ConnStateNotAuthenticated {
-		return configuration("the server signs connections in by itself, so whose mailbox it is cannot be known")
-	}
-	caps := s.client.Caps()
-	if caps == nil {
-		return errors.New("the server does not tell its capabilities")
-	}
-	if strings.ContainsRune(login+password, 0) {
+	if strings.ContainsRune(c.login+c.authzid+c.password, 0) {
 		return &migrate.Error{Kind: migrate.SignIn, Err: errors.New("the login or the password holds a NUL")}
 	}
-	mechanism, err := chooseMechanism(endpoint.Auth, caps)
+	m, err := chooseMechanism(endpoint, c, caps)
 	if err != nil {
 		return err
 	}
-	if mechanism == "plain" {
-		err = s.client.Authenticate(sasl.NewPlainClient("", login, password))
-	} else {
-		err = s.client.Login(login, password).Wait()
+	if m.name == "login" && !caps.Has(imap.CapLoginDisabled) {
+		return signInError(d.login(c.login, c.password), endpoint, "")
 	}
+	client, err := m.client(c)
 	if err != nil {
-		return signInError(err)
-	}
-	// The capabilities before and after signing in differ at many servers.
-	if s.caps = s.client.Caps(); s.caps == nil {
-		return errors.New("the server does not tell its capabilities")
-	}
-	return nil
-}
-
-// chooseMechanism returns plain or login.
-func chooseMechanism(auth string, caps imap.CapSet) (string, error) {
-	plain := caps.Has(imap.AuthCap(sasl.Plain))
-	login := !caps.Has(imap.CapLoginDisabled)
-	switch {
-	case auth == "plain" && !plain:
-		return "", configuration("the server does not offer AUTH=PLAIN on this connection")
-	case auth == "login" && !login:
-		return "", configuration("the server does not allow LOGIN on this connection")
-	case auth == "plain", auth == "login":
-		return auth, nil
-	case plain:
-		return "plain", nil
-	case login:
-		return "login", nil
-	}
-	return "", configuration("the server offers neither AUTH=PLAIN nor LOGIN on this connection")
-}
-
-// signInError gives a server's refusal its kind (response codes: RFC 5530 section 3).
-func signInError(err error) error {
-	var refused *imap.Error
-	if !errors.As(err, &refused) || throttled(refused) {
 		return err
 	}
-	kind := migrate.SignIn
-	if refused.Code == imap.ResponseCodePrivacyRequired || refused.Type == imap.StatusResponseTypeBad {
-		kind = migrate.Configuration
+	err = d.authenticate(client)
+	more := ""
+	if b, ok := client.(*bearer); ok {
+		more = b.refused
 	}
-	e := &migrate.Error{Kind: kind, Err: fmt.Errorf("the server answers %w", err)}
-	if kind == migrate.SignIn {
-		e.Advice = "the server refused this login and password; some servers want an app password when two-factor sign-in is on"
-	}
-	return e
+	return signInError(err, endpoint, more)
 }
+
+// login sends LOGIN (RFC 9051 section 6.2.3).
+func (d *dialogue) login(user, password string) error {
+	parts := []string{"LOGIN"}
+	for _, argument := range []string{user, password} {
+		last := &parts[len(parts)-1]
+		if quotable(argument) {
+			*last += " " + quote(argument)
+		} else {
+			*last += " {" + strconv.Itoa(len(argument)) + "}"
+			parts = append(parts, argument)
+		}
+	}
+	d.caps = nil
+	return d.converse(parts[0], func(string) (string, error) {
+		if parts = parts[1:]; len(parts) == 0 {
+			return "", errors.New("the server asks for more than LOGIN has")
+		}
+		return parts[0], nil
+	})
+}
+
+// quotable reports whether every server takes s as a quoted string: 8-bit characters need a literal.
+func quotable(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' })
+}
+
+// saslLogin is the LOGIN mechanism (draft-murchison-sasl-login-00). The one of go-sasl insists on
+// the words of the prompts, which servers differ in.
+type saslLogin struct {
+	credential
+	asked int
+}
+
+func loginClient(c credential) (sasl.Client, error) { return &saslLogin{credential: c}, nil }
+
+func (l *saslLogin) Start() (string, []byte, error) { return "LOGIN", nil, nil }
+
+func (l *saslLogin) Next([]byte) ([]byte, error) {
+	l.asked++
+	switch l.asked {
+	case 1:
+		return []byte(l.login), nil
+	case 2:
+		return []byte(l.password), nil
+	}
+	return nil, errors.New("the server asks for more than login and password")
+}
+
+// saslName escapes a name for OAUTHBEARER (RFC 5801 section 4).
+func saslName(s string) string { return strings.NewReplacer("=", "=3D", ",", "=2C").Replace(s) }

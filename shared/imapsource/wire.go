@@ -113,6 +113,13 @@ func (w *wire) heard(text string) {
 	w.status = append(w.status, text)
 }
 
+// forgetStatus drops what was heard so far.
+func (w *wire) forgetStatus() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.status = nil
+}
+
 // lastStatus returns the newest untagged NO, BAD or BYE text.
 func (w *wire) lastStatus() string {
 	w.mu.Lock()

@@ -74,6 +74,7 @@ type Checkpoint struct {
 // Problem is what an administrator sees of the last error.
 type Problem struct {
 	Kind   Kind      `json:"kind"`
+	Reason Reason    `json:"reason,omitempty"`
 	Text   string    `json:"text"`
 	Advice string    `json:"advice"`
 	At     time.Time `json:"at"`

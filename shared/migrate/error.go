@@ -1,6 +1,7 @@
 package migrate
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -38,9 +39,10 @@ type Error struct {
 	Folder     string
 	UID        UID
 	Kind       Kind
+	Reason     Reason        // may be empty
 	RetryAfter time.Duration // of Throttled
 	Unknown    bool          // the work may have been done in spite of the error
-	Advice     string        // what the administrator can do, one sentence; empty: Kind's own advice
+	Advice     string        // what the administrator can do, one or two sentences; empty: that of Reason or Kind
 	Err        error
 }
 
@@ -62,7 +64,7 @@ func (e *Error) Error() string {
 		b.WriteString(e.Err.Error())
 	}
 	if e.Err == nil || e.Kind != Unexpected {
-		fmt.Fprintf(&b, " [%s]", e.Kind)
+		fmt.Fprintf(&b, " [%s]", cmp.Or(string(e.Reason), string(e.Kind)))
 	}
 	return b.String()
 }
@@ -77,6 +79,15 @@ func KindOf(err error) Kind {
 		return e.Kind
 	}
 	return Unexpected
+}
+
+// ReasonOf returns the reason of the outermost *Error in err's chain, or none.
+func ReasonOf(err error) Reason {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Reason
+	}
+	return ""
 }
 
 // OutcomeUnknown reports whether the work may have been done in spite of err.

@@ -1,6 +1,7 @@
 package migrate
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -86,11 +87,11 @@ var advice = map[Kind]string{
 
 // problemOf makes err presentable.
 func problemOf(err error) *Problem {
-	p := &Problem{Kind: KindOf(err), Text: err.Error(), At: time.Now().UTC()}
-	p.Advice = advice[p.Kind]
+	p := &Problem{Kind: KindOf(err), Reason: ReasonOf(err), Text: err.Error(), At: time.Now().UTC()}
 	var e *Error
-	if errors.As(err, &e) && e.Advice != "" {
+	if errors.As(err, &e) {
 		p.Advice = e.Advice
 	}
+	p.Advice = cmp.Or(p.Advice, reasonAdvice[p.Reason], advice[p.Kind])
 	return p
 }

@@ -80,3 +80,16 @@ func TestErrorText(t *testing.T) {
 		}
 	}
 }
+
+// Every reason has advice, which comes before the kind's, and no reason changes a verdict.
+func TestReasonsHaveAdvice(t *testing.T) {
+	for reason, text := range reasonAdvice {
+		p := problemOf(&Error{Op: "sign in", Kind: SignIn, Reason: reason})
+		if p.Advice != text || p.Reason != reason || text == "" {
+			t.Errorf("%s: %+v", reason, p)
+		}
+		if v := Judge(&Error{Kind: SignIn, Reason: reason}, 1); v.Action != FailMailbox {
+			t.Errorf("%s: %+v", reason, v)
+		}
+	}
+}

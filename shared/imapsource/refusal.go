@@ -1,0 +1,99 @@
+package imapsource
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+
+	"github.com/emersion/go-imap/v2"
+
+	"mailferry/shared/migrate"
+)
+
+// refusalTexts tells refusals of a sign-in apart by their words, first match first. They go before
+// the response codes, since servers say most in words.
+var refusalTexts = []struct {
+	words    *regexp.Regexp
+	kind     migrate.Kind
+	reason   migrate.Reason
+	evidence string
+}{
+	{regexp.MustCompile(`(?i)application-specific password required|app(lication)?[- ]password (is )?(needed|required)|InvalidSecondFactor`),
+		migrate.SignIn, migrate.AppPassword, `Gmail: "[ALERT] Application-specific password required: https://support.google.com/accounts/answer/185833 (Failure)", gaia-email-libs-and-more, imap/probe.js`},
+	{regexp.MustCompile(`(?i)not enabled for IMAP|IMAP access (is )?disabled|does not have IMAP access`),
+		migrate.SignIn, migrate.IMAPDisabled, `Gmail: "[ALERT] Your account is not enabled for IMAP use." and "IMAP access is disabled for your domain.", same file; Zimbra: "account does not have IMAP access enabled", zm-mailbox, ImapHandler.java`},
+	{regexp.MustCompile(`(?i)BasicAuthBlocked|please log in via your web browser|web login required`),
+		migrate.SignIn, migrate.AppPassword, `Outlook.com: BasicAuthBlocked; Gmail: "[ALERT] Please log in via your web browser", robotframework-imaplibrary issue 23`},
+	{regexp.MustCompile(`(?i)(too many|maximum number of) ?(\w+ )?(invalid|failed|bad|unsuccessful|login fail|auth\w* fail)|(account|user|mailbox)\b.{0,30}\b(locked|suspended)|lock(ed)? ?out`),
+		migrate.SignIn, migrate.AccountLocked, `hMailServer: "* Too many invalid logon attempts.", IMAPCommandLogin.cpp; Windows: STATUS_ACCOUNT_LOCKED_OUT`},
+	{regexp.MustCompile(`(?i)login disabled for this user|account (is )?(disabled|not active)`),
+		migrate.SignIn, migrate.AskServerAdmin, `Dovecot 2.3.19: "Login disabled for this user", login-common`},
+	{regexp.MustCompile(`(?i)password (has |is )?expired|must change (your |the )?password`),
+		migrate.SignIn, migrate.PasswordExpired, `Dovecot 2.3.19: [EXPIRED]; RFC 5530 section 3`},
+	{regexp.MustCompile(`(?i)cleartext logins disabled|plaintext authentication (is )?(disabled|disallowed|not allowed)|until SSL/TLS is enabled`),
+		migrate.Configuration, migrate.ClearTextRefused, `Zimbra: "cleartext logins disabled", zm-mailbox, ImapHandler.java; Dovecot: "Plaintext authentication disallowed on non-secure (SSL/TLS) connections.", login-common.h`},
+}
+
+// refusalCodes are the response codes of RFC 5530 section 3 that say why a sign-in was refused.
+// UNAVAILABLE, LIMIT and INUSE are no refusal: see throttled.
+var refusalCodes = map[imap.ResponseCode]struct {
+	kind   migrate.Kind
+	reason migrate.Reason
+}{
+	imap.ResponseCodeAuthenticationFailed: {migrate.SignIn, migrate.WrongPassword},
+	imap.ResponseCodeAuthorizationFailed:  {migrate.SignIn, migrate.NotEntitled},
+	imap.ResponseCodeExpired:              {migrate.SignIn, migrate.PasswordExpired},
+	imap.ResponseCodePrivacyRequired:      {migrate.Configuration, migrate.ClearTextRefused},
+	imap.ResponseCodeContactAdmin:         {migrate.SignIn, migrate.AskServerAdmin},
+}
+
+// classifyRefusal says what a server means by refusing a sign-in. A NO that says nothing more is a
+// wrong password: "LOGIN failed" is all that Cyrus, Courier, Exchange and Zimbra say.
+func classifyRefusal(answer *imap.Error) (migrate.Kind, migrate.Reason) {
+	text := string(answer.Code) + " " + answer.Text
+	for _, rule := range refusalTexts {
+		if rule.words.MatchString(text) {
+			return rule.kind, rule.reason
+		}
+	}
+	if code, ok := refusalCodes[answer.Code]; ok {
+		return code.kind, code.reason
+	}
+	if throttled(answer) {
+		return migrate.Throttled, ""
+	}
+	if answer.Type == imap.StatusResponseTypeBad {
+		return migrate.Configuration, ""
+	}
+	return migrate.SignIn, migrate.WrongPassword
+}
+
+// signInError gives a server's refusal its kind and reason; more is what it said besides.
+func signInError(err error, endpoint migrate.Endpoint, more string) error {
+	var refused *imap.Error
+	if !errors.As(err, &refused) {
+		return err
+	}
+	kind, reason := classifyRefusal(refused)
+	if reason == migrate.WrongPassword {
+		switch {
+		case endpoint.OAuth != nil:
+			reason = migrate.TokenRefused
+		case endpoint.Admin != nil:
+			reason = migrate.AdminRefused
+		}
+	}
+	text := answerText(refused)
+	if more != "" {
+		text += " (" + more + ")"
+	}
+	return &migrate.Error{Kind: kind, Reason: reason, Err: fmt.Errorf("the server answers %s", text)}
+}
+
+// answerText is what the server said.
+func answerText(answer *imap.Error) string {
+	if answer.Code != "" {
+		return fmt.Sprintf("%s [%s] %s", answer.Type, answer.Code, answer.Text)
+	}
+	return fmt.Sprintf("%s %s", answer.Type, answer.Text)
+}

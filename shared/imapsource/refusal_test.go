@@ -1,0 +1,88 @@
+package imapsource
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/emersion/go-imap/v2"
+
+	"mailferry/shared/migrate"
+)
+
+// TestRefusals gives each refusal that a server is known to use its meaning.
+func TestRefusals(t *testing.T) {
+	for _, c := range []struct {
+		answer string // without the tag
+		kind   migrate.Kind
+		reason migrate.Reason
+	}{
+		// Gmail: gaia-email-libs-and-more imap/probe.js; the last two of issues that quote it.
+		{"NO [AUTHENTICATIONFAILED] Invalid credentials (Failure)", migrate.SignIn, migrate.WrongPassword},
+		{"NO [ALERT] Application-specific password required: https://support.google.com/accounts/answer/185833 (Failure)", migrate.SignIn, migrate.AppPassword},
+		{"NO [ALERT] Your account is not enabled for IMAP use. Please visit your Gmail settings page and enable your account for IMAP access. (Failure)", migrate.SignIn, migrate.IMAPDisabled},
+		{"NO [ALERT] IMAP access is disabled for your domain. Please contact your domain administrator for questions about this feature. (Failure)", migrate.SignIn, migrate.IMAPDisabled},
+		{"NO [ALERT] Please log in via your web browser: http://support.google.com/mail/accounts/bin/answer.py?answer=78754 (Failure)", migrate.SignIn, migrate.AppPassword},
+		{"NO [ALERT] Too many simultaneous connections. (Failure)", migrate.Throttled, ""},
+		// Dovecot 2.3.19: login-common/client-common.h and imap-login/imap-login-client.c.
+		{"NO [AUTHENTICATIONFAILED] Authentication failed.", migrate.SignIn, migrate.WrongPassword},
+		{"NO [AUTHORIZATIONFAILED] Authorization failed", migrate.SignIn, migrate.NotEntitled},
+		{"NO [EXPIRED] Password expired", migrate.SignIn, migrate.PasswordExpired},
+		{"NO [CONTACTADMIN] Login disabled for this user", migrate.SignIn, migrate.AskServerAdmin},
+		{"NO [UNAVAILABLE] Temporary authentication failure. [host:2026-11-24 20:00:00]", migrate.Throttled, ""},
+		{"NO [UNAVAILABLE] Account is temporarily unavailable.", migrate.Throttled, ""},
+		{"NO [PRIVACYREQUIRED] Plaintext authentication disallowed on non-secure (SSL/TLS) connections.", migrate.Configuration, migrate.ClearTextRefused},
+		{"NO [LIMIT] Maximum number of connections from user+IP exceeded (mail_max_userip_connections=10)", migrate.Throttled, ""},
+		// Zimbra: zm-mailbox ImapHandler.java.
+		{"NO LOGIN failed", migrate.SignIn, migrate.WrongPassword},
+		{"NO AUTHENTICATE failed", migrate.SignIn, migrate.WrongPassword},
+		{"NO account does not have IMAP access enabled", migrate.SignIn, migrate.IMAPDisabled},
+		{"NO cleartext logins disabled", migrate.Configuration, migrate.ClearTextRefused},
+		// hMailServer: IMAPCommandLogin.cpp.
+		{"NO Invalid user name or password.", migrate.SignIn, migrate.WrongPassword},
+		{"NO Too many invalid logon attempts.", migrate.SignIn, migrate.AccountLocked},
+		// Exchange, and Outlook.com since basic authentication ended.
+		{"NO LOGIN failed.", migrate.SignIn, migrate.WrongPassword},
+		{"NO LOGIN failed. BasicAuthBlocked", migrate.SignIn, migrate.AppPassword},
+		// RFC 5530 section 3, and a server that says nothing.
+		{"NO [EXPIRED] -", migrate.SignIn, migrate.PasswordExpired},
+		{"NO [INUSE] -", migrate.Throttled, ""},
+		{"NO [LIMIT] slow down", migrate.Throttled, ""},
+		{"NO [PRIVACYREQUIRED] use TLS", migrate.Configuration, migrate.ClearTextRefused},
+		{"NO Your account is temporarily locked", migrate.SignIn, migrate.AccountLocked},
+		{"NO Too many login failures, try again later", migrate.SignIn, migrate.AccountLocked},
+		{"NO", migrate.SignIn, migrate.WrongPassword},
+		{"BAD unknown", migrate.Configuration, ""},
+	} {
+		tries := 0
+		err := tryDial(t, scripted(t, hello, func(p *peer, tag, command string) bool {
+			if strings.HasPrefix(command, "AUTHENTICATE") {
+				tries++
+				p.send("%s %s\r\n", tag, c.answer)
+				return true
+			}
+			return false
+		}))
+		var e *migrate.Error
+		if !errors.As(err, &e) || e.Kind != c.kind || e.Reason != c.reason {
+			t.Errorf("%s: got %v, want kind %s, reason %s", c.answer, err, c.kind, c.reason)
+		}
+		if tries != 1 {
+			t.Errorf("%s: tried %d times", c.answer, tries)
+		}
+	}
+}
+
+// The refused administrator and the refused token are not the mailbox's password.
+func TestRefusalOfWhom(t *testing.T) {
+	refused := &imap.Error{Type: "NO", Code: imap.ResponseCodeAuthenticationFailed}
+	for want, e := range map[migrate.Reason]migrate.Endpoint{
+		migrate.WrongPassword: {},
+		migrate.AdminRefused:  {Admin: &migrate.Admin{}},
+		migrate.TokenRefused:  {OAuth: &migrate.OAuth{}},
+	} {
+		if err := signInError(refused, e, ""); migrate.ReasonOf(err) != want || migrate.KindOf(err) != migrate.SignIn {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+}
