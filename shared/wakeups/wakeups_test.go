@@ -126,7 +126,7 @@ func TestWakeLater(t *testing.T) {
 		return time.Now().Add(ahead)
 	}})
 	s := newSender(t, b.ConnectionString(), queue)
-	at := time.Now().Add(time.Hour)
+	at := time.Now().Add(5 * time.Minute)
 	if err := s.Wake(t.Context(), wake, at); err != nil {
 		t.Fatal(err)
 	}
@@ -134,7 +134,7 @@ func TestWakeLater(t *testing.T) {
 		t.Fatalf("%+v", c)
 	}
 	mu.Lock()
-	ahead = time.Hour + time.Second
+	ahead = 5*time.Minute + time.Second
 	mu.Unlock()
 	if got := receive(t, b); got[0].ScheduledEnqueueTime == nil || got[0].ScheduledEnqueueTime.Sub(at).Abs() > time.Second {
 		t.Errorf("scheduled for %v, want %v", got[0].ScheduledEnqueueTime, at)

@@ -3,16 +3,23 @@
 // connection string that says UseDevelopmentEmulator=true.
 //
 // It has queues and their dead-letter queues, in memory: peek-lock and
-// receive-and-delete, lock renewal and loss, abandon, dead letters, time to
-// live, duplicate detection, scheduled messages and peeking. It has no
-// sessions, topics, transactions or deferred messages, and refuses them. As in
-// Service Bus, a message that was locked over a connection that is gone stays
-// locked until the lock expires, and can be settled by its lock token.
+// receive-and-delete, lock renewal and loss, abandon, deferral, dead letters,
+// time to live, duplicate detection, scheduled messages and peeking. Tokens are
+// checked as far as that is possible here: the signature of a SAS token, the
+// audience and end of either type. As in Service Bus, a message that was locked
+// over a connection that is gone stays locked until the lock expires, and can be
+// settled by its lock token; idle links and connections are ended.
+//
+// It leaves out, and refuses: sessions, topics and subscriptions, transactions,
+// forwarding, SASL mechanisms but ANONYMOUS, AMQP over WebSockets, and the
+// management of entities over HTTP. It doesn't check the signature of a JWT,
+// partitions nothing, throttles only when told to, and keeps nothing on disk.
 package servicebus
 
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -35,11 +42,16 @@ type Queue struct {
 
 // Options say what Start starts.
 type Options struct {
-	Addr   string // where to listen; default "127.0.0.1:0"
-	Queues []Queue
-	Logger *slog.Logger // default discards
-	// Now is the clock of locks, schedules, expiry and duplicate detection;
-	// default time.Now. The broker looks at any other clock every 10 ms.
+	Addr     string       // where to listen; default "127.0.0.1:0"
+	Listener net.Listener // listens instead of Addr; closed by the broker
+	TLS      *tls.Config  // nil: without TLS, as Microsoft's emulator
+	Queues   []Queue
+	Keys     []Key        // that sign tokens; default RootManageSharedAccessKey with both rights
+	Logger   *slog.Logger // default discards
+	// Now is the clock of locks, schedules, expiry, duplicate detection, tokens
+	// and idle links; default time.Now. The broker looks at any other clock
+	// every 10 ms. Only what guards a socket (the opening, the idle time-out and
+	// keep-alives, a write) runs on the system's clock, as its peer does.
 	Now func() time.Time
 
 	idle time.Duration // time-out offered to peers; default defaultIdle
@@ -76,6 +88,7 @@ type Broker struct {
 	listener net.Listener
 	log      *slog.Logger
 	now      func() time.Time
+	keys     []Key
 	poll     time.Duration // 0 with the system's clock
 	idle     time.Duration // offered to peers
 
@@ -87,6 +100,7 @@ type Broker struct {
 	entities map[string]*entity
 	order    []*entity // a queue before its dead-letter queue
 	conns    map[*conn]struct{}
+	look     time.Time // when links and connections are looked at next; zero: not at all
 	planned  time.Time // when the clock goroutine looks next; zero: not at all
 	closed   bool
 }
@@ -97,6 +111,7 @@ func Start(ctx context.Context, o Options) (*Broker, error) {
 	b := &Broker{
 		log:      o.Logger,
 		now:      o.Now,
+		keys:     o.Keys,
 		idle:     cmp.Or(o.idle, defaultIdle),
 		wake:     make(chan struct{}, 1),
 		done:     make(chan struct{}),
@@ -116,12 +131,13 @@ func Start(ctx context.Context, o Options) (*Broker, error) {
 			return nil, err
 		}
 	}
-	var lc net.ListenConfig
-	ln, err := lc.Listen(ctx, "tcp", cmp.Or(o.Addr, "127.0.0.1:0"))
-	if err != nil {
-		return nil, fmt.Errorf("listen for AMQP: %w", err)
+	if b.keys == nil {
+		b.keys = []Key{{Name: "RootManageSharedAccessKey", Secret: "SAS_KEY_VALUE", Send: true, Listen: true}}
 	}
-	b.listener = ln
+	var err error
+	if b.listener, err = listen(ctx, o); err != nil {
+		return nil, err
+	}
 	b.wg.Go(b.accept)
 	b.wg.Go(b.keepTime)
 	b.wg.Go(func() {
@@ -136,6 +152,21 @@ func Start(ctx context.Context, o Options) (*Broker, error) {
 	return b, nil
 }
 
+func listen(ctx context.Context, o Options) (net.Listener, error) {
+	ln := o.Listener
+	if ln == nil {
+		var lc net.ListenConfig
+		var err error
+		if ln, err = lc.Listen(ctx, "tcp", cmp.Or(o.Addr, "127.0.0.1:0")); err != nil {
+			return nil, fmt.Errorf("listen for AMQP: %w", err)
+		}
+	}
+	if o.TLS != nil {
+		ln = tls.NewListener(ln, o.TLS)
+	}
+	return ln, nil
+}
+
 func (b *Broker) addQueue(q Queue) error {
 	key := strings.ToLower(q.Name)
 	if key == "" || strings.ContainsAny(key, "$ ?#\\") || strings.Trim(key, "/") != key {
@@ -143,6 +174,9 @@ func (b *Broker) addQueue(q Queue) error {
 	}
 	if b.entities[key] != nil {
 		return fmt.Errorf("queue %q is named twice", q.Name)
+	}
+	if err := q.allowed(); err != nil {
+		return err
 	}
 	q.LockDuration = cmp.Or(q.LockDuration, time.Minute)
 	q.MaxDeliveryCount = cmp.Or(q.MaxDeliveryCount, 10)
@@ -155,14 +189,38 @@ func (b *Broker) addQueue(q Queue) error {
 	return nil
 }
 
+// allowed checks what Service Bus would refuse at a queue's creation
+// (https://learn.microsoft.com/azure/service-bus-messaging/service-bus-quotas and
+// Azure.Messaging.ServiceBus.Administration.QueueProperties). It allows locks
+// shorter than the service's 5 seconds, for tests.
+func (q Queue) allowed() error {
+	for _, limit := range []struct {
+		what     string
+		ok       bool
+		min, max any
+	}{
+		{"lock duration", q.LockDuration >= 0 && q.LockDuration <= 5*time.Minute, 0, 5 * time.Minute},
+		{"duplicate detection window", q.DuplicateDetection == 0 ||
+			q.DuplicateDetection >= 20*time.Second && q.DuplicateDetection <= 7*24*time.Hour, 20 * time.Second, 7 * 24 * time.Hour},
+		{"time to live", q.TTL == 0 || q.TTL >= time.Second, time.Second, "any"},
+		{"maximum delivery count", q.MaxDeliveryCount >= 0 && q.MaxDeliveryCount <= 2000, 1, 2000},
+		{"maximum message size", q.MaxMessageSize >= 0 && q.MaxMessageSize <= 100<<20, 1, 100 << 20},
+	} {
+		if !limit.ok {
+			return fmt.Errorf("queue %q: %s is not between %v and %v", q.Name, limit.what, limit.min, limit.max)
+		}
+	}
+	return nil
+}
+
 // Addr returns the host and port that the broker listens on.
 func (b *Broker) Addr() string { return b.listener.Addr().String() }
 
 // ConnectionString returns what azservicebus.NewClientFromConnectionString
-// connects to this broker with. The key is no secret and isn't checked.
+// connects to this broker with, by its first key. It needs a broker without TLS.
 func (b *Broker) ConnectionString() string {
-	return "Endpoint=sb://" + b.Addr() +
-		";SharedAccessKeyName=RootManageSharedAccessKey;SharedAccessKey=SAS_KEY_VALUE;UseDevelopmentEmulator=true"
+	return "Endpoint=sb://" + b.Addr() + ";SharedAccessKeyName=" + b.keys[0].Name +
+		";SharedAccessKey=" + b.keys[0].Secret + ";UseDevelopmentEmulator=true"
 }
 
 // Wipe forgets every message, lock, schedule, sequence number and remembered

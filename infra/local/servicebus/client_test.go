@@ -23,46 +23,45 @@ func (c *handClock) pass(d time.Duration) { c.offset.Add(int64(d)) }
 // bench is a broker under test with a client.
 type bench struct {
 	*Broker
-	t      *testing.T
-	ctx    context.Context
-	clock  *handClock
-	client *sb.Client
-	sender *sb.Sender
+	t       *testing.T
+	ctx     context.Context
+	options *sb.ClientOptions
+	clock   *handClock // nil with the system's
+	client  *sb.Client
+	sender  *sb.Sender
 }
 
+// newBench is a bench whose clock is set by hand.
 func newBench(t *testing.T, config Queue) *bench {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	t.Cleanup(cancel)
 	if config.Name == "" {
 		config.Name = "q"
 	}
 	clock := &handClock{}
-	broker, err := Start(ctx, Options{Queues: []Queue{config}, Now: clock.Now})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := broker.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	b := &bench{Broker: broker, t: t, ctx: ctx, clock: clock}
-	b.client = b.connect()
-	if b.sender, err = b.client.NewSender("q", nil); err != nil {
-		t.Fatal(err)
-	}
+	b := benchOn(t, startBroker(t, Options{Queues: []Queue{config}, Now: clock.Now}), 30*time.Second, nil)
+	b.clock = clock
 	return b
 }
 
-func (b *bench) connect() *sb.Client {
-	b.t.Helper()
-	client, err := sb.NewClientFromConnectionString(b.ConnectionString(), &sb.ClientOptions{
-		RetryOptions: sb.RetryOptions{MaxRetries: 2, RetryDelay: 10 * time.Millisecond, MaxRetryDelay: 50 * time.Millisecond},
-	})
-	if err != nil {
-		b.t.Fatal(err)
+// benchOn is a bench on a broker that has a queue q.
+func benchOn(t *testing.T, broker *Broker, timeout time.Duration, o *sb.ClientOptions) *bench {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), timeout)
+	t.Cleanup(cancel)
+	if o == nil {
+		o = &sb.ClientOptions{}
 	}
+	o.RetryOptions = sb.RetryOptions{MaxRetries: 2, RetryDelay: 10 * time.Millisecond, MaxRetryDelay: 50 * time.Millisecond}
+	b := &bench{Broker: broker, t: t, ctx: ctx, options: o}
+	b.client = b.connect(broker.ConnectionString())
+	b.sender = b.senderTo("q")
+	return b
+}
+
+func (b *bench) connect(connection string) *sb.Client {
+	b.t.Helper()
+	client, err := sb.NewClientFromConnectionString(connection, b.options)
+	b.must(err)
 	b.t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
@@ -71,6 +70,13 @@ func (b *bench) connect() *sb.Client {
 		}
 	})
 	return client
+}
+
+func (b *bench) senderTo(queue string) *sb.Sender {
+	b.t.Helper()
+	s, err := b.client.NewSender(queue, nil)
+	b.must(err)
+	return s
 }
 
 func (b *bench) receiver(o *sb.ReceiverOptions) *sb.Receiver {
@@ -233,7 +239,7 @@ func TestLargeMessages(t *testing.T) {
 func TestSchedule(t *testing.T) {
 	b := newBench(t, Queue{})
 	messages := []*sb.Message{{MessageID: to.Ptr("keep")}, {MessageID: to.Ptr("cancel")}}
-	sequences, err := b.sender.ScheduleMessages(b.ctx, messages, time.Now().Add(time.Hour), nil)
+	sequences, err := b.sender.ScheduleMessages(b.ctx, messages, time.Now().Add(time.Minute), nil)
 	b.must(err)
 	if len(sequences) != 2 || b.Counts("q").Scheduled != 2 {
 		t.Fatalf("scheduled %v, counts %+v", sequences, b.Counts("q"))
@@ -242,17 +248,17 @@ func TestSchedule(t *testing.T) {
 	b.code(b.sender.CancelScheduledMessages(b.ctx, sequences[1:], nil), sb.CodeNotFound)
 	r := b.receiver(nil)
 	b.nothing(r)
-	b.clock.pass(time.Hour)
+	b.clock.pass(time.Minute)
 	m := b.take(r, "keep")
 	if m.ScheduledEnqueueTime == nil || *m.SequenceNumber <= sequences[1] {
 		t.Errorf("scheduled for %v, sequence %d", m.ScheduledEnqueueTime, *m.SequenceNumber)
 	}
 	b.must(r.CompleteMessage(b.ctx, m, nil))
 	b.must(b.sender.SendMessage(b.ctx, &sb.Message{
-		MessageID: to.Ptr("property"), ScheduledEnqueueTime: to.Ptr(b.clock.Now().Add(time.Hour)),
+		MessageID: to.Ptr("property"), ScheduledEnqueueTime: to.Ptr(b.clock.Now().Add(time.Minute)),
 	}, nil))
 	b.nothing(r)
-	b.clock.pass(time.Hour)
+	b.clock.pass(time.Minute)
 	b.take(r, "property")
 }
 
@@ -296,24 +302,17 @@ func TestRefusedLinks(t *testing.T) {
 	b := newBench(t, Queue{})
 	unknown, err := b.client.NewReceiverForQueue("unknown", nil)
 	b.must(err)
-	if _, err := unknown.ReceiveMessages(b.ctx, 1, nil); err == nil || !bytes.Contains([]byte(err.Error()), []byte("amqp:not-found")) {
-		t.Errorf("receive from an unknown queue: %v", err)
-	}
+	_, err = unknown.ReceiveMessages(b.ctx, 1, nil)
+	b.code(err, sb.CodeNotFound)
 	sender, err := b.client.NewSender("unknown", nil)
 	b.must(err)
-	if err := sender.SendMessage(b.ctx, &sb.Message{}, nil); err == nil || !bytes.Contains([]byte(err.Error()), []byte("amqp:not-found")) {
-		t.Errorf("send to an unknown queue: %v", err)
-	}
+	b.code(sender.SendMessage(b.ctx, &sb.Message{}, nil), sb.CodeNotFound)
 	_, err = b.client.AcceptSessionForQueue(b.ctx, "q", "s", nil)
 	if err == nil || !bytes.Contains([]byte(err.Error()), []byte("amqp:not-allowed")) {
 		t.Errorf("accept a session: %v", err)
 	}
 	b.send("a") // the connection still works
-	r := b.receiver(nil)
-	m := b.take(r, "a")
-	if err := r.DeferMessage(b.ctx, m, nil); err == nil || !bytes.Contains([]byte(err.Error()), []byte("cannot be deferred")) {
-		t.Errorf("defer: %v", err)
-	}
+	b.take(b.receiver(nil), "a")
 }
 
 func TestWipe(t *testing.T) {

@@ -48,10 +48,13 @@ type conn struct {
 
 	unsent   []byte
 	sessions map[uint16]*session
-	replies  map[string]*link    // links that answers go to, by reply-to address
-	claims   map[string]struct{} // audiences that a token was put for
-	partial  int                 // bytes of unfinished messages
-	closed   bool                // nothing more is taken from or sent to the peer
+	replies  map[string]*link // links that answers go to, by reply-to address
+	claims   map[string]claim // by the path that a token was put for
+	partial  int              // bytes of unfinished messages
+	used     time.Time        // when there was a link for the last time
+	opened   bool             // opens were exchanged
+	ending   bool             // what is queued is the last
+	closed   bool             // nothing more is taken from or sent to the peer
 }
 
 func newConn(b *Broker, nc net.Conn) *conn {
@@ -66,7 +69,7 @@ func newConn(b *Broker, nc net.Conn) *conn {
 		done:     make(chan struct{}),
 		sessions: map[uint16]*session{},
 		replies:  map[string]*link{},
-		claims:   map[string]struct{}{},
+		claims:   map[string]claim{},
 	}
 }
 
@@ -101,6 +104,10 @@ func (c *conn) serve() {
 
 // run reads frames while a second goroutine writes, until either fails.
 func (c *conn) run() error {
+	c.broker.update(func(now time.Time) {
+		c.opened, c.used = true, now
+		c.broker.lookAgain(now.Add(connIdle))
+	})
 	written := make(chan struct{})
 	c.broker.wg.Go(func() {
 		defer close(written)
@@ -141,7 +148,7 @@ func (c *conn) take(f frame) error {
 		return refusal(condDecode, "%v", err)
 	}
 	c.broker.update(func(now time.Time) {
-		if c.closed {
+		if c.closed || c.ending {
 			err = net.ErrClosed
 			return
 		}
@@ -221,7 +228,7 @@ func (c *conn) end(channel uint16) error {
 
 // send queues a frame for the writer.
 func (c *conn) send(channel uint16, p performative, payload []byte) {
-	if c.closed {
+	if c.closed || c.ending {
 		return
 	}
 	c.unsent = appendFrame(c.unsent, frameTypeAMQP, channel, p, payload)

@@ -176,7 +176,7 @@ func frameSeeds() [][]byte {
 		&transfer{handle: 1, deliveryID: &n, deliveryTag: []byte("tag"), messageFormat: &m, more: true},
 		&disposition{receiver: true, first: 1, last: 9, settled: true, state: lost},
 		&disposition{first: 1, last: 1, state: &deliveryState{code: codeModified, undeliverableHere: true}},
-		&detach{handle: 3, closed: true, err: errDeferred}, &end{}, &closing{err: errDeferred},
+		&detach{handle: 3, closed: true, err: errLockLost}, &end{}, &closing{err: errLockLost},
 	} {
 		seeds = append(seeds, appendFrame(nil, frameTypeAMQP, 1, p, []byte("payload")))
 	}

@@ -12,6 +12,7 @@ type incoming struct {
 
 // take takes one frame of a message from the client; an error detaches the link.
 func (l *link) take(now time.Time, p *transfer, payload []byte) error {
+	l.used = now
 	if l.incoming == nil {
 		if l.credit == 0 {
 			return refusal(condTransferLimit, "message without credit")

@@ -1,6 +1,9 @@
 package servicebus
 
-import "strings"
+import (
+	"strings"
+	"time"
+)
 
 const (
 	// senderCredit is how many messages a sender may send ahead.
@@ -28,8 +31,10 @@ type link struct {
 	handle   uint32
 	receiver bool
 	node     node
+	path     string  // the node's address in lower case, which claims are put for
 	entity   *entity // of a queue or its management
 	detached bool    // the broker has sent detach and waits for the peer's
+	used     time.Time
 
 	sndSettle, rcvSettle uint8
 	maxMessageSize       int // of what the client sends
@@ -48,6 +53,7 @@ type link struct {
 func newLink(s *session, p *attach) *link {
 	l := &link{
 		session:   s,
+		used:      s.conn.broker.now(),
 		name:      p.name,
 		handle:    p.handle,
 		receiver:  p.receiver,
@@ -106,24 +112,27 @@ func (l *link) resolve(t *terminus) *amqpError {
 	if t.code != codeSource && t.code != codeTarget {
 		return refusal(condNotImplemented, "terminus %#02x", t.code)
 	}
-	path := strings.ToLower(strings.TrimPrefix(t.address, "/"))
-	if path == cbsNode {
+	b := l.session.conn.broker
+	l.path = strings.ToLower(strings.TrimPrefix(t.address, "/"))
+	if l.path == cbsNode {
 		l.node, l.maxMessageSize = nodeClaims, maxRequestSize
-		return nil
+		return l.session.conn.soleClaimsLink(l)
 	}
-	name, management := strings.CutSuffix(path, managementSuffix)
-	l.entity = l.session.conn.broker.entities[name]
-	if l.entity == nil {
-		return refusal(condNotFound, "The messaging entity '%s' could not be found.", t.address)
+	name, management := strings.CutSuffix(l.path, managementSuffix)
+	e := b.entities[name]
+	if e == nil {
+		return notFound(b.Addr(), t.address)
 	}
-	if !l.session.conn.claimed(path) {
-		return refusal(condUnauthorized, "Unauthorized access. 'Send,Listen' claim(s) are required to perform this operation on '%s'.", t.address)
-	}
-	l.maxMessageSize = l.entity.queue.config.MaxMessageSize
+	l.maxMessageSize = e.queue.config.MaxMessageSize
 	if management {
 		// A request wraps the message that it schedules.
 		l.node, l.maxMessageSize = nodeManagement, l.maxMessageSize+maxRequestSize
 	}
+	if right := l.unclaimed(l.used); right != "" {
+		return b.lacking(right, l.path)
+	}
+	l.entity = e
+	b.lookAgain(l.used.Add(linkIdle))
 	return nil
 }
 
@@ -191,6 +200,8 @@ func (l *link) release() {
 		}
 	}
 	c := l.session.conn
+	c.used = c.broker.now()
+	c.broker.lookAgain(c.used.Add(connIdle))
 	if c.replies[l.replyTo] == l {
 		delete(c.replies, l.replyTo)
 	}
@@ -208,6 +219,7 @@ func (l *link) settlesInAdvance() bool { return l.sndSettle == sndSettled }
 
 // flow takes the client's flow state.
 func (l *link) flow(p *flow) {
+	l.used = l.session.conn.broker.now()
 	if l.receiver {
 		l.takeCredit(p)
 	}
@@ -276,6 +288,7 @@ func (l *link) deliver(m *message) {
 }
 
 func (l *link) post(tag, raw []byte, settled bool) uint32 {
+	l.used = l.session.conn.broker.now()
 	l.credit--
 	l.deliveryCount++
 	return l.session.post(transfer{handle: l.handle, deliveryTag: tag, settled: settled}, raw)

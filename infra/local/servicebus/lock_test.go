@@ -77,16 +77,7 @@ func TestLockIsRenewedAndLost(t *testing.T) {
 
 // The broker notices the end of a lock by itself, without any traffic.
 func TestExpiryWakesAWaitingReceiver(t *testing.T) {
-	ctx := t.Context()
-	broker, err := Start(ctx, Options{Queues: []Queue{{Name: "q", LockDuration: 300 * time.Millisecond}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer broker.Close()
-	b := &bench{Broker: broker, t: t, ctx: ctx}
-	b.client = b.connect()
-	b.sender, err = b.client.NewSender("q", nil)
-	b.must(err)
+	b := benchOn(t, startBroker(t, Options{Queues: []Queue{{Name: "q", LockDuration: 300 * time.Millisecond}}}), 30*time.Second, nil)
 	r := b.receiver(nil)
 	b.send("a")
 	b.take(r, "a")
@@ -127,7 +118,7 @@ func TestExpiredMessageIsDeadLettered(t *testing.T) {
 func TestLockOutlivesItsConnection(t *testing.T) {
 	b := newBench(t, Queue{})
 	b.send("a", "b")
-	other := b.connect()
+	other := b.connect(b.ConnectionString())
 	r, err := other.NewReceiverForQueue("q", nil)
 	b.must(err)
 	messages, err := r.ReceiveMessages(b.ctx, 2, nil)

@@ -140,7 +140,7 @@ func requestedSettlement(body map[string]any) (settlement, error) {
 			}
 		}
 	case "defered": // the service's spelling
-		return s, errDeferred
+		s.kind = settleDefer
 	default:
 		return s, fmt.Errorf("disposition-status %q is unknown", status)
 	}
@@ -208,7 +208,28 @@ func peekMessages(q *queue, now time.Time, body map[string]any) (map[string]any,
 	return map[string]any{"messages": found}, nil
 }
 
-// receiveDeferred never finds a message, since none can be deferred.
-func receiveDeferred(*queue, time.Time, map[string]any) (map[string]any, error) {
-	return nil, refusal(condMessageNotFound, "no deferred message has this sequence number")
+// receiveDeferred takes deferred messages by their numbers, under a lock unless
+// receiver-settle-mode is first (0).
+func receiveDeferred(q *queue, now time.Time, body map[string]any) (map[string]any, error) {
+	sequences, ok := body["sequence-numbers"].([]int64)
+	if !ok || len(sequences) == 0 {
+		return nil, fmt.Errorf("sequence-numbers is a %T", body["sequence-numbers"])
+	}
+	mode, ok := body["receiver-settle-mode"].(uint32)
+	if !ok {
+		return nil, fmt.Errorf("receiver-settle-mode is a %T", body["receiver-settle-mode"])
+	}
+	messages, err := q.receiveDeferred(now, sequences, mode == rcvFirst)
+	if err != nil {
+		return nil, err
+	}
+	found := make([]any, 0, len(messages))
+	for _, m := range messages {
+		raw, err := m.encode()
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, map[string]any{"lock-token": m.token, "message": raw})
+	}
+	return map[string]any{"messages": found}, nil
 }

@@ -36,7 +36,6 @@ func TestBadRequests(t *testing.T) {
 		"no lock tokens":            {main, "com.microsoft:renew-lock", fields{}, statusBadRequest},
 		"one lock lost":             {main, "com.microsoft:renew-lock", fields{"lock-tokens": lost}, statusGone},
 		"settle with one lock lost": {main, "com.microsoft:update-disposition", fields{"lock-tokens": lost, "disposition-status": "completed"}, statusGone},
-		"defer":                     {main, "com.microsoft:update-disposition", fields{"lock-tokens": held, "disposition-status": "defered"}, statusBadRequest},
 		"unknown disposition":       {main, "com.microsoft:update-disposition", fields{"lock-tokens": held, "disposition-status": "x"}, statusBadRequest},
 		"nothing to schedule":       {main, "com.microsoft:schedule-message", fields{}, statusBadRequest},
 		"schedule garbage":          {main, "com.microsoft:schedule-message", fields{"messages": []any{1}}, statusBadRequest},
@@ -45,6 +44,9 @@ func TestBadRequests(t *testing.T) {
 		"schedule a dead letter":    {dead, "com.microsoft:schedule-message", fields{"messages": encoded(text("x"))}, statusBadRequest},
 		"cancel nothing":            {main, "com.microsoft:cancel-scheduled-message", fields{}, statusBadRequest},
 		"cancel what isn't":         {main, "com.microsoft:cancel-scheduled-message", fields{"sequence-numbers": []int64{1}}, statusNotFound},
+		"no deferred numbers":       {main, "com.microsoft:receive-by-sequence-number", fields{"receiver-settle-mode": uint32(1)}, statusBadRequest},
+		"deferred without a mode":   {main, "com.microsoft:receive-by-sequence-number", fields{"sequence-numbers": []int64{1}}, statusBadRequest},
+		"deferred that isn't":       {main, "com.microsoft:receive-by-sequence-number", fields{"sequence-numbers": []int64{1}, "receiver-settle-mode": uint32(1)}, statusNotFound},
 		"peek without a number":     {main, "com.microsoft:peek-message", fields{"message-count": int32(1)}, statusBadRequest},
 		"peek behind the last":      {main, "com.microsoft:peek-message", fields{"message-count": int32(1), "from-sequence-number": int64(2)}, statusNoContent},
 	} {
@@ -55,39 +57,6 @@ func TestBadRequests(t *testing.T) {
 	if !q.holds(q.now, m.token) || q.count[stateLocked] != 1 || len(q.messages) != 1 {
 		t.Error("a refused request has changed the queue")
 	}
-}
-
-func TestPutTokenRefusals(t *testing.T) {
-	c := &conn{claims: map[string]struct{}{}}
-	for name, properties := range map[string]map[string]any{
-		"no type":     {"name": "amqp://host/q"},
-		"no audience": {"type": "jwt"},
-		"no host":     {"type": "jwt", "name": "q"},
-		"bad URL":     {"type": "jwt", "name": "amqp://host/%zz"},
-	} {
-		if a := c.putToken("put-token", &amqp.Message{ApplicationProperties: properties, Value: "token"}); a.status < 400 {
-			t.Errorf("%s: status %d", name, a.status)
-		}
-	}
-	if a := c.putToken("take-token", &amqp.Message{}); a.status != statusNotImplemented {
-		t.Errorf("unknown operation: status %d", a.status)
-	}
-	for path, want := range map[string]bool{"q": true, "q/$management": true, "q/$deadletterqueue/$management": true, "qq": false, "": false} {
-		c.claims = map[string]struct{}{"q": {}}
-		if got := c.claimed(path); got != want {
-			t.Errorf("claimed(%q) = %v", path, got)
-		}
-	}
-	c.claims = map[string]struct{}{"": {}}
-	if !c.claimed("anything") {
-		t.Error("a claim on the namespace claims no queue")
-	}
-}
-
-func TestDeferredMessagesAreNotFound(t *testing.T) {
-	b := newBench(t, Queue{})
-	_, err := b.receiver(nil).ReceiveDeferredMessages(b.ctx, []int64{1}, nil)
-	b.code(err, sb.CodeNotFound)
 }
 
 // Properties that a settlement sets arrive with their types, whichever way it

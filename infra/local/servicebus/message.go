@@ -18,6 +18,7 @@ const (
 	stateReady
 	stateLocked
 	stateScheduled
+	stateDeferred
 )
 
 // parcel is a message as a client sent it, and its encoded size.
@@ -36,7 +37,10 @@ type message struct {
 	state    messageState
 	due      time.Time // when state ends by itself; zero: never
 	token    amqp.UUID // while locked
+	deferred bool      // set aside: only its sequence number leads to it
 }
+
+func (m *message) expired(now time.Time) bool { return !m.expires.IsZero() && !m.expires.After(now) }
 
 // Message annotations of Service Bus. azservicebus asserts their types and
 // panics on any other (message.go, newReceivedMessage).
@@ -49,6 +53,7 @@ const (
 	annotationPartitionKey     = "x-opt-partition-key"
 	annotationDeadLetterSource = "x-opt-deadletter-source"
 	annotationEnqueuedSequence = "x-opt-enqueue-sequence-number"
+	annotationLockToken        = "x-opt-lock-token" // a delivery annotation
 )
 
 // scheduledTime is when a message wants to be enqueued; zero: at once.
@@ -123,6 +128,9 @@ func (m *message) encode() ([]byte, error) {
 		out.Properties = &amqp.MessageProperties{}
 	}
 	out.DeliveryAnnotations = nil
+	if m.deferred && m.state == stateLocked {
+		out.DeliveryAnnotations = amqp.Annotations{annotationLockToken: m.token}
+	}
 	out.Annotations = maps.Clone(out.Annotations)
 	if out.Annotations == nil {
 		out.Annotations = amqp.Annotations{}
@@ -132,6 +140,8 @@ func (m *message) encode() ([]byte, error) {
 	switch m.state {
 	case stateLocked:
 		out.Annotations[annotationLockedUntil] = m.due
+	case stateDeferred:
+		out.Annotations[annotationState] = int32(1)
 	case stateScheduled:
 		out.Annotations[annotationState] = int32(2)
 	}

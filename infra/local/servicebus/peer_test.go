@@ -2,7 +2,9 @@ package servicebus
 
 import (
 	"bufio"
+	"encoding/base64"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"testing"
@@ -97,6 +99,12 @@ func toQ() attach {
 	return attach{sndSettle: sndMixed, target: &terminus{code: codeTarget, address: "q"}}
 }
 
+// jwt is a token as Entra ID issues it for Service Bus, but for its signature.
+func jwt(expires time.Time) string {
+	body := fmt.Sprintf(`{"aud":"https://servicebus.azure.net","exp":%d}`, expires.Unix())
+	return "header." + base64.RawURLEncoding.EncodeToString([]byte(body)) + ".signature"
+}
+
 // putToken uses the handles 200 and 201.
 func (p *peer) putToken(entity string) {
 	p.t.Helper()
@@ -115,7 +123,7 @@ func (p *peer) putToken(entity string) {
 		ApplicationProperties: map[string]any{
 			"operation": "put-token", "type": "jwt", "name": "amqp://host/" + entity,
 		},
-		Value: "token",
+		Value: jwt(time.Now().Add(time.Hour)),
 	}
 	p.transfer(200, request, false)
 	if state := expect[*transfer](p); !state.settled {

@@ -148,6 +148,7 @@ func TestLinkRefusals(t *testing.T) {
 				b = startBroker(t, Options{Queues: []Queue{{Name: "q"}, {Name: "other"}}})
 			}
 			p := attached(t, b, open{}, 100, fromQ())
+			p.putToken("q/$DeadLetterQueue")
 			c.attach.name, c.attach.handle = "x", 5
 			p.send(c.attach)
 			if answer := expect[*attach](p); answer.source != nil || answer.target != nil {

@@ -17,6 +17,8 @@ func (b *Broker) update(f func(now time.Time)) {
 // pump delivers to every receiver that has credit and returns when the next
 // message changes by itself.
 func (b *Broker) pump(now time.Time) (due time.Time) {
+	b.watch(now)
+	due = b.look
 	for _, e := range b.order {
 		for e.queue.available(now) {
 			l := e.turn()

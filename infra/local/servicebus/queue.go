@@ -36,7 +36,7 @@ type queue struct {
 	ready     heapOf[*message] // by sequence; may hold messages no longer ready
 	timeline  heapOf[event]
 	history   history
-	count     [stateScheduled + 1]int
+	count     [stateDeferred + 1]int
 	bytes     int
 	delivered int
 }
@@ -125,7 +125,33 @@ func (q *queue) receive(now time.Time, remove bool) *message {
 	if !q.available(now) {
 		return nil
 	}
-	m := q.ready.removeFirst()
+	return q.hand(now, q.ready.removeFirst(), remove)
+}
+
+// receiveDeferred takes the deferred messages with these sequence numbers, all
+// or, with an error, none. Only now are they found to have outlived their time
+// (https://learn.microsoft.com/azure/service-bus-messaging/message-deferral).
+func (q *queue) receiveDeferred(now time.Time, sequences []int64, remove bool) ([]*message, error) {
+	q.advance(now)
+	found := make([]*message, 0, len(sequences))
+	for _, n := range sequences {
+		m := q.messages[n]
+		if m != nil && m.state == stateDeferred && m.expired(now) {
+			q.expire(m)
+		}
+		if m == nil || m.state != stateDeferred || slices.Contains(found, m) {
+			return nil, refusal(condMessageNotFound, "no deferred message has sequence number %d", n)
+		}
+		found = append(found, m)
+	}
+	for _, m := range found {
+		q.hand(now, m, remove)
+	}
+	return found, nil
+}
+
+// hand gives a message to a receiver: locked or, with remove, for good.
+func (q *queue) hand(now time.Time, m *message, remove bool) *message {
 	q.delivered++
 	m.token = amqp.UUID(uuid.New())
 	if remove {
@@ -172,6 +198,9 @@ func (q *queue) settle(now time.Time, token amqp.UUID, s settlement) error {
 	case settleAbandon:
 		q.failed(now, m)
 	case settleRelease:
+		q.makeReady(now, m)
+	case settleDefer:
+		m.deferred = true
 		q.makeReady(now, m)
 	case settleDeadLetter:
 		q.bury(m)
@@ -239,9 +268,14 @@ func (q *queue) timeToLive(content *amqp.Message) time.Duration {
 }
 
 // makeReady gives a message its place in the order of sequence numbers, which
-// an abandoned message never lost. A message expires only while it is ready.
+// an abandoned message never lost, or sets it aside when it is deferred. A
+// message expires only while it is ready.
 func (q *queue) makeReady(now time.Time, m *message) {
-	if !m.expires.IsZero() && !m.expires.After(now) {
+	if m.deferred {
+		q.set(m, stateDeferred, time.Time{})
+		return
+	}
+	if m.expired(now) {
 		q.expire(m)
 		return
 	}
@@ -279,7 +313,7 @@ func (q *queue) expire(m *message) {
 func (q *queue) bury(m *message) {
 	q.remove(m)
 	letter := *m
-	letter.expires = time.Time{}
+	letter.expires, letter.deferred = time.Time{}, false
 	q.dead.messages[letter.sequence] = &letter
 	q.dead.bytes += letter.size
 	q.dead.set(&letter, stateReady, time.Time{})

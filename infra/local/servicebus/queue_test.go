@@ -136,7 +136,7 @@ func TestLockExpiresAtItsEndAndNotBefore(t *testing.T) {
 		t.Errorf("settle with the old token: %v, want lock lost", err)
 	}
 	q.settle(again, settleComplete)
-	if q.count != [4]int{} || q.bytes != 0 || len(q.messages) != 0 {
+	if q.count != [5]int{} || q.bytes != 0 || len(q.messages) != 0 {
 		t.Errorf("queue isn't empty: %v, %d bytes", q.count, q.bytes)
 	}
 }
@@ -206,7 +206,7 @@ func TestDeadLetterIsNeverDeadLetteredOrExpired(t *testing.T) {
 }
 
 func TestTimeToLive(t *testing.T) {
-	q := newClock(t, Queue{TTL: time.Minute, DeadLetterOnExpiration: true, LockDuration: 10 * time.Minute})
+	q := newClock(t, Queue{TTL: time.Minute, DeadLetterOnExpiration: true, LockDuration: 5 * time.Minute})
 	q.send(text("queue"))
 	q.send(living("longer", time.Hour))
 	q.send(living("locked", time.Hour))

@@ -2,8 +2,6 @@ package servicebus
 
 import (
 	"fmt"
-	"net/url"
-	"strings"
 	"time"
 
 	"github.com/Azure/go-amqp"
@@ -50,10 +48,13 @@ func (c *conn) request(now time.Time, l *link, raw []byte) error {
 		c.broker.log.Warn("answer has no link to go to", "operation", operation)
 		return nil
 	}
+	if name, ok := m.ApplicationProperties["associated-link-name"].(string); ok {
+		c.touch(now, name)
+	}
 	var a answer
 	names := [3]string{"statusCode", "statusDescription", "errorCondition"}
 	if l.node == nodeClaims {
-		a = c.putToken(operation, m)
+		a = c.putToken(now, operation, m)
 		names = [3]string{"status-code", "status-description", "error-condition"}
 	} else {
 		a = l.entity.manage(now, operation, m.Value)
@@ -72,38 +73,4 @@ func (c *conn) request(now time.Time, l *link, raw []byte) error {
 	}
 	to.reply(encoded)
 	return nil
-}
-
-// putToken takes a claim on an entity. Any token will do, as with Microsoft's
-// emulator, but without one the entity's links are refused.
-func (c *conn) putToken(operation string, m *amqp.Message) answer {
-	if operation != "put-token" {
-		return answer{status: statusNotImplemented, text: "unknown operation " + operation, condition: condNotImplemented}
-	}
-	kind, _ := m.ApplicationProperties["type"].(string)
-	audience, _ := m.ApplicationProperties["name"].(string)
-	token, _ := m.Value.(string)
-	u, err := url.Parse(audience)
-	switch {
-	case err != nil || u.Host == "":
-		return answer{status: statusBadRequest, text: "audience is not valid", condition: condArgument}
-	case kind != "servicebus.windows.net:sastoken" && kind != "jwt" || token == "":
-		return answer{status: statusUnauthorized, text: "token is not valid", condition: condUnauthorized}
-	case len(c.claims) >= maxClaims:
-		return answer{status: statusBadRequest, text: "too many claims", condition: condResourceLimit}
-	}
-	c.claims[strings.ToLower(strings.Trim(u.Path, "/"))] = struct{}{}
-	return answer{status: statusAccepted, text: "Accepted"}
-}
-
-// claimed says whether a token was put for a path or for anything above it.
-func (c *conn) claimed(path string) bool {
-	for path != "" {
-		if _, ok := c.claims[path]; ok {
-			return true
-		}
-		path = path[:max(0, strings.LastIndexByte(path, '/'))]
-	}
-	_, ok := c.claims[""]
-	return ok
 }

@@ -18,6 +18,7 @@ const (
 	settleComplete settlementKind = iota
 	settleAbandon                 // counts as a failed delivery
 	settleRelease                 // does not count
+	settleDefer
 	settleDeadLetter
 )
 
@@ -33,6 +34,7 @@ func (d delivery) settle(now time.Time, state *deliveryState) *deliveryState {
 	if state == nil {
 		state = &deliveryState{code: codeReleased}
 	}
+	d.link.used = now
 	decision, err := settlementOf(state)
 	if err == nil {
 		err = d.link.entity.queue.settle(now, d.token, decision)
@@ -55,10 +57,11 @@ func settlementOf(state *deliveryState) (settlement, error) {
 	case codeReleased:
 		return settlement{kind: settleRelease}, nil
 	case codeModified:
+		s := settlement{kind: settleAbandon, properties: textKeys(state.annotations)}
 		if state.undeliverableHere {
-			return settlement{}, errDeferred
+			s.kind = settleDefer
 		}
-		return settlement{kind: settleAbandon, properties: textKeys(state.annotations)}, nil
+		return s, nil
 	case codeRejected:
 		s := settlement{kind: settleDeadLetter}
 		if state.err != nil {
@@ -68,5 +71,3 @@ func settlementOf(state *deliveryState) (settlement, error) {
 	}
 	return settlement{}, refusal(condNotImplemented, "delivery state %#02x", state.code)
 }
-
-var errDeferred = refusal(condNotAllowed, "messages cannot be deferred in this broker")

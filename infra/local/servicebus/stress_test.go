@@ -57,7 +57,7 @@ func TestStress(t *testing.T) {
 	count := &tally{completed: map[string]int{}}
 	var wg sync.WaitGroup
 	for range clients {
-		r, err := b.connect().NewReceiverForQueue("q", nil)
+		r, err := b.connect(b.ConnectionString()).NewReceiverForQueue("q", nil)
 		b.must(err)
 		wg.Go(func() {
 			b.work(ctx, r, func(id string) {

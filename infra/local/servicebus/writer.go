@@ -39,8 +39,8 @@ func (c *conn) write() {
 		case <-c.done:
 			ended = true
 		}
-		full, pending := c.swap(spare)
-		spare = pending
+		full, ending, pending := c.swap(spare)
+		spare, ended = pending, ended || ending
 		if len(pending) == 0 {
 			pending = idle
 		}
@@ -55,14 +55,14 @@ func (c *conn) write() {
 }
 
 // swap takes what is to be written, leaving an empty buffer in its place, and
-// says whether the connection was congested.
-func (c *conn) swap(spare []byte) (full bool, pending []byte) {
+// says whether the connection was congested and whether that is the last of it.
+func (c *conn) swap(spare []byte) (full, ending bool, pending []byte) {
 	c.broker.mu.Lock()
 	defer c.broker.mu.Unlock()
-	full, pending = c.congested(), c.unsent
+	full, ending, pending = c.congested(), c.ending, c.unsent
 	c.unsent = spare[:0]
 	signal(c.room)
-	return full, pending
+	return full, ending, pending
 }
 
 func (c *conn) writeAll(b []byte) error {
