@@ -10,9 +10,10 @@ demo:            ## runs the main job on real servers and shows the result
 test:            ## every test, with the race detector
 	$(GO) test -race -timeout 30m ./...
 
-lint:            ## format and vet
+lint:            ## format, vet and staticcheck
 	@unformatted="$$(gofmt -l .)"; test -z "$$unformatted" || { echo "not gofmt-ed: $$unformatted"; exit 1; }
 	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
 
 FUZZTIME ?= 30s
 fuzz:            ## every fuzz target for FUZZTIME, one after the other

@@ -45,7 +45,7 @@ func New(client *azservicebus.Client, queue string) *Sender {
 func FromConnectionString(connection, queue string) (*Sender, error) {
 	client, err := azservicebus.NewClientFromConnectionString(connection, clientOptions())
 	if err != nil {
-		return nil, &migrate.Error{Op: "read Service Bus connection string", Kind: migrate.Configuration, Err: errors.New("it is not Endpoint=sb://...;SharedAccessKeyName=...;SharedAccessKey=...")}
+		return nil, &migrate.Error{Op: "read Service Bus connection string", Kind: migrate.Configuration, Err: errors.New("it lacks one of Endpoint, SharedAccessKeyName and SharedAccessKey")}
 	}
 	return &Sender{client: client, queue: queue, owned: true}, nil
 }
