@@ -10,8 +10,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/emersion/go-imap/v2/imapclient"
-
 	"mailferry/shared/migrate"
 )
 
@@ -48,8 +46,24 @@ const defaultStall = 2 * time.Minute
 // context ends.
 //
 // A refused sign-in is not tried again, but for an access token from Tokens, which may have been
-// revoked: it is tried once more with a new one.
+// revoked: it is tried once more with a new one. A Source whose connection breaks signs in again by
+// itself where it can go on at the exact message.
 func (d Dialer) Dial(ctx context.Context, endpoint migrate.Endpoint, mailbox migrate.Mailbox) (migrate.Source, error) {
+	s, err := d.dial(ctx, endpoint, mailbox)
+	if err != nil {
+		return nil, err
+	}
+	s.redial = func(ctx context.Context) (*session, error) {
+		again, err := d.dial(ctx, endpoint, mailbox)
+		if err != nil {
+			return nil, err
+		}
+		return again.session, nil
+	}
+	return s, nil
+}
+
+func (d Dialer) dial(ctx context.Context, endpoint migrate.Endpoint, mailbox migrate.Mailbox) (*source, error) {
 	c, kept, err := d.credential(ctx, endpoint, mailbox)
 	if err != nil {
 		return nil, err
@@ -81,20 +95,15 @@ func (d Dialer) connect(ctx context.Context, endpoint migrate.Endpoint, mailbox 
 		raw.Close()
 		return nil, dialError(ctx, "secure the connection to the source server", err)
 	}
-	s := &source{
-		wire:   w,
-		root:   mailbox.UserRoot,
-		logger: cmp.Or(d.Logger, slog.New(slog.DiscardHandler)),
-	}
+	s := newSource(w, cmp.Or(d.Logger, slog.New(slog.DiscardHandler)))
+	s.root = mailbox.UserRoot
 	defer s.begin(ctx)()
 	if err := s.enter(endpoint, c); err != nil {
 		err = s.fail(ctx, "sign in to the source server", "", err)
-		w.abort(err)
+		s.Close()
 		return nil, err
 	}
-	s.client = imapclient.New(w, &imapclient.Options{UnilateralDataHandler: &imapclient.UnilateralDataHandler{
-		Expunge: func(uint32) { s.expunged.Add(1) },
-	}})
+	s.start()
 	return s, nil
 }
 

@@ -3,7 +3,6 @@ package imapsource
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"slices"
 
@@ -13,99 +12,22 @@ import (
 	"mailferry/shared/migrate"
 )
 
-// located is a message and where it stands in the folder now.
-type located struct {
-	migrate.MessageInfo
-	seq uint32
-}
-
-// Describe implements migrate.Source.
-func (s *source) Describe(ctx context.Context, uids migrate.UIDSet, yield func(migrate.MessageInfo) error) error {
-	return s.describe(ctx, uids, func(m located) error { return yield(m.MessageInfo) })
-}
-
-func (s *source) describe(ctx context.Context, uids migrate.UIDSet, yield func(located) error) error {
-	defer s.begin(ctx)()
-	partial := true
-	for round := 0; round < 2 && partial; round++ {
-		var got migrate.UIDSet
-		partial = false
-		for _, set := range batches(uids) {
-			cmd := s.client.Fetch(set, &imap.FetchOptions{UID: true, Flags: true, InternalDate: true, RFC822Size: true})
-			for msg := cmd.Next(); msg != nil; msg = cmd.Next() {
-				info, complete := describe(msg)
-				if !complete {
-					// News of a flag that came before the answer and took its place.
-					partial = true
-					continue
-				}
-				got.Add(info.UID)
-				if err := yield(located{info, msg.SeqNum}); err != nil {
-					s.breakOff(cmd)
-					return err
-				}
-			}
-			if err := cmd.Close(); err != nil {
-				return s.fail(ctx, "describe messages", s.folder, err)
-			}
-		}
-		uids = uids.Minus(got)
-	}
-	return nil
-}
-
-// breakOff ends a command that nobody waits for. The connection goes with it: what the server still
-// sends may be long, and the library cannot be told to leave it.
-func (s *source) breakOff(cmd *imapclient.FetchCommand) {
-	s.wire.abort(errBrokenOff)
-	_ = cmd.Close()
-}
-
-// describe reads a response without a body. It is complete when UID, flags and date came.
-func describe(msg *imapclient.FetchMessageData) (info migrate.MessageInfo, complete bool) {
-	var got items
-	for item := msg.Next(); item != nil; item = msg.Next() {
-		got.take(item)
-	}
-	return got.info, got.complete()
-}
-
-// items collects what a FETCH response says of a message.
-type items struct {
-	info        migrate.MessageInfo
-	flags, date bool
-}
-
-func (i *items) take(item imapclient.FetchItemData) {
-	switch item := item.(type) {
-	case imapclient.FetchItemDataUID:
-		i.info.UID = migrate.UID(item.UID)
-	case imapclient.FetchItemDataFlags:
-		i.flags = true
-		i.info.Flags = make([]migrate.Flag, 0, len(item.Flags))
-		for _, f := range item.Flags {
-			if f != `\Recent` && !slices.Contains(i.info.Flags, migrate.Flag(f)) {
-				i.info.Flags = append(i.info.Flags, migrate.Flag(f))
-			}
-		}
-	case imapclient.FetchItemDataInternalDate:
-		i.date = true
-		if !item.Time.Equal(noDate) {
-			i.info.Received = item.Time
-		}
-	case imapclient.FetchItemDataRFC822Size:
-		i.info.Size = item.Size
-	}
-}
-
-func (i *items) complete() bool { return i.info.UID != 0 && i.flags && i.date }
-
 // bodyFunc takes a message and its octets.
 type bodyFunc func(info migrate.MessageInfo, octets int64, body io.Reader) error
 
 // Fetch implements migrate.Source.
 func (s *source) Fetch(ctx context.Context, uids migrate.UIDSet, yield func(migrate.MessageInfo, int64, io.Reader) error) error {
-	return s.fetch(ctx, uids, &imap.FetchItemBodySection{Peek: true}, yield)
+	f := s.fetcher(ctx, &imap.FetchItemBodySection{Peek: true}, yield)
+	defer s.begin(ctx)()
+	if err := f.askAll(uids); err != nil {
+		return err
+	}
+	for _, m := range f.suspects {
+		if err := yield(m.info, 0, unreadable{m.why}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // maxHeader is the longest header that is looked at.
@@ -114,108 +36,202 @@ const maxHeader = 8 << 20
 // Headers implements migrate.Source.
 func (s *source) Headers(ctx context.Context, uids migrate.UIDSet, yield func(migrate.MessageInfo, []byte) error) error {
 	section := &imap.FetchItemBodySection{Peek: true, Specifier: imap.PartSpecifierHeader}
-	return s.fetch(ctx, uids, section, func(info migrate.MessageInfo, octets int64, body io.Reader) error {
-		if octets > maxHeader {
-			err := fmt.Errorf("the header has %d octets", octets)
-			return &migrate.Error{Op: "fetch header", Folder: s.folder, UID: info.UID, Kind: migrate.Unreadable, Err: err}
-		}
-		header := make([]byte, octets)
+	f := s.fetcher(ctx, section, func(info migrate.MessageInfo, octets int64, body io.Reader) error {
+		header := make([]byte, min(octets, maxHeader))
 		if _, err := io.ReadFull(body, header); err != nil {
 			return err
 		}
 		return yield(info, header)
 	})
+	defer s.begin(ctx)()
+	return f.askAll(uids)
 }
 
-// fetch yields a section of each message. What a response leaves out is asked for again: first what
-// of it exists, then each by UID, then each by its sequence number, the only way to a server that
-// sends the UID behind the body.
-func (s *source) fetch(ctx context.Context, uids migrate.UIDSet, section *imap.FetchItemBodySection, yield bodyFunc) error {
-	defer s.begin(ctx)()
-	f := fetcher{s: s, ctx: ctx, section: section, yield: yield}
-	options := &imap.FetchOptions{
-		UID: true, Flags: true, InternalDate: true, RFC822Size: true,
-		BodySection: []*imap.FetchItemBodySection{section},
-	}
+func (s *source) fetcher(ctx context.Context, section *imap.FetchItemBodySection, yield bodyFunc) *fetcher {
+	return &fetcher{conversation: conversation{s: s, ctx: ctx, op: "fetch messages"}, section: section, yield: yield}
+}
+
+// fetcher is one call of Fetch or Headers: it yields a section of each message.
+type fetcher struct {
+	conversation
+	section  *imap.FetchItemBodySection
+	yield    bodyFunc
+	got      migrate.UIDSet
+	suspects []suspect
+}
+
+// suspect is a message that exists and does not come even when it is asked for alone.
+type suspect struct {
+	info  migrate.MessageInfo
+	why   error // *migrate.Error of kind Unreadable, with the server's words
+	ended bool  // it ended connections; otherwise the server answered
+}
+
+func (f *fetcher) askAll(uids migrate.UIDSet) error {
 	for _, set := range batches(uids) {
-		if err := f.run(set, options, nil); err != nil {
+		if err := f.ask(set); err != nil {
 			return err
 		}
 	}
-	rest := uids.Minus(f.got)
-	if rest.Empty() {
-		return nil
+	// Where nothing at all came, it may as well be the server that is ill.
+	if i := slices.IndexFunc(f.suspects, func(m suspect) bool { return m.ended }); i >= 0 && f.got.Empty() {
+		m := f.suspects[i]
+		return &migrate.Error{Op: f.op, Folder: f.s.folder, UID: m.info.UID, Kind: migrate.Unreachable, Err: words(m.why)}
 	}
-	var left []located
-	if err := s.describe(ctx, rest, func(m located) error { left = append(left, m); return nil }); err != nil {
+	return nil
+}
+
+// ask asks until each of uids came, is gone, or is a suspect. What a command leaves out is asked for
+// again while that brings anything, and then narrowed down: by halves where the server refuses or
+// ends the connection, since one message may be to blame for all; one by one where it says OK.
+func (f *fetcher) ask(uids migrate.UIDSet) error {
+	if f.s.bySequence {
+		left, _, err := f.existing(uids)
+		if err != nil {
+			return err
+		}
+		return f.each(left)
+	}
+	gap, err := f.run(uidSet(uids), f.everything(), nil)
+	rest := uids.Minus(f.got)
+	if err != nil || rest.Empty() {
 		return err
 	}
-	if len(left) > 0 {
-		s.logger.DebugContext(ctx, "asking again for messages that the server left out", "messages", len(left))
+	left, exist, err := f.existing(rest)
+	switch {
+	case err != nil || len(left) == 0:
+		return err
+	case len(left) == 1:
+		return f.alone(left[0], gap)
+	case exist.Len() < uids.Len():
+		return f.ask(exist)
+	case gap == nil:
+		f.s.logger.DebugContext(f.ctx, "asking one by one for messages that the server left out", "messages", len(left))
+		return f.each(left)
 	}
+	lower, upper := halves(exist)
+	if err := f.ask(lower); err != nil {
+		return err
+	}
+	return f.ask(upper)
+}
+
+func (f *fetcher) each(left []located) error {
 	for _, m := range left {
-		if err := f.again(m); err != nil {
+		if err := f.alone(m, nil); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// fetcher is one call of Fetch or Headers.
-type fetcher struct {
-	s       *source
-	ctx     context.Context
-	section *imap.FetchItemBodySection
-	yield   bodyFunc
-	got     migrate.UIDSet
+// existing finds out which of uids exist.
+func (f *fetcher) existing(uids migrate.UIDSet) (left []located, set migrate.UIDSet, err error) {
+	err = f.s.describe(f.ctx, uids, func(m located) error {
+		left = append(left, m)
+		set.Add(m.UID)
+		return nil
+	})
+	return left, set, err
 }
 
-// again asks for one message that exists.
-func (f *fetcher) again(m located) error {
-	options := &imap.FetchOptions{UID: true, BodySection: []*imap.FetchItemBodySection{f.section}}
-	if err := f.run(imap.UIDSetNum(imap.UID(m.UID)), options, &m.MessageInfo); err != nil || f.got.Contains(m.UID) {
-		return err
+func (f *fetcher) everything() *imap.FetchOptions {
+	return &imap.FetchOptions{
+		UID: true, Flags: true, InternalDate: true, RFC822Size: true,
+		BodySection: []*imap.FetchItemBodySection{f.section},
 	}
-	// Sequence numbers hold while no EXPUNGE came, and none may come in answer to FETCH (RFC 9051
-	// section 7.5.1).
+}
+
+// alone asks for one message that exists: by UID, then by sequence number, the only way to a server
+// that sends the UID behind the body. An answer counts at once, a lost connection only the third time.
+func (f *fetcher) alone(m located, gap error) error {
+	ended := false
 	for range 3 {
-		before, where := f.s.expunged.Load(), uint32(0)
+		for _, try := range []func(located) (error, error){f.byUID, f.bySequence} {
+			before := f.losses
+			why, err := try(m)
+			if err != nil || f.got.Contains(m.UID) {
+				return err
+			}
+			if why != nil {
+				gap = why
+			}
+			if ended = f.losses > before; ended {
+				break
+			}
+		}
+		if !ended {
+			break
+		}
+	}
+	why := words(gap)
+	if gap == nil {
+		why = errors.New("the server answers OK without this message")
+	}
+	f.suspects = append(f.suspects, suspect{m.MessageInfo, &migrate.Error{Op: "fetch message", Folder: f.s.folder,
+		UID: m.UID, Kind: migrate.Unreadable, Err: why}, ended})
+	return nil
+}
+
+func (f *fetcher) byUID(m located) (gap, err error) {
+	if f.s.bySequence {
+		return nil, nil
+	}
+	return f.run(imap.UIDSetNum(imap.UID(m.UID)), f.only(), &m.MessageInfo)
+}
+
+// bySequence asks by sequence number. These hold while no EXPUNGE came, and none may come in answer
+// to FETCH (RFC 9051 section 7.5.1).
+func (f *fetcher) bySequence(m located) (gap, err error) {
+	for range 3 {
+		on, before, where := f.s.session, f.s.expunged.Load(), uint32(0)
 		find := func(now located) error { where = now.seq; return nil }
 		if err := f.s.describe(f.ctx, migrate.UIDsOf(m.UID), find); err != nil || where == 0 {
-			return err
+			return nil, err
 		}
-		if f.s.expunged.Load() == before {
-			return f.run(imap.SeqSetNum(where), options, &m.MessageInfo)
+		if f.s.session == on && f.s.expunged.Load() == before {
+			gap, err = f.run(imap.SeqSetNum(where), f.only(), &m.MessageInfo)
+			f.s.bySequence = f.s.bySequence || f.got.Contains(m.UID)
+			return gap, err
 		}
 	}
-	return nil
+	return nil, nil
 }
 
-// run sends one FETCH and yields what it delivers. A server's NO leaves the messages out. known is
-// what is known of the only message that is asked for.
-func (f *fetcher) run(set imap.NumSet, options *imap.FetchOptions, known *migrate.MessageInfo) error {
-	cmd := f.s.client.Fetch(set, options)
+func (f *fetcher) only() *imap.FetchOptions {
+	return &imap.FetchOptions{UID: true, BodySection: []*imap.FetchItemBodySection{f.section}}
+}
+
+// run sends one FETCH and yields what it delivers; gap and err are those of close. known is what is
+// known of the only message that is asked for.
+func (f *fetcher) run(set imap.NumSet, options *imap.FetchOptions, known *migrate.MessageInfo) (gap, err error) {
+	on := f.s.session
+	cmd := on.client.Fetch(set, options)
 	for msg := cmd.Next(); msg != nil; msg = cmd.Next() {
-		if err := f.deliver(msg, known); err != nil {
-			f.s.breakOff(cmd)
-			return err
+		lost, err := f.deliver(msg, known)
+		if err == nil && lost == nil && f.s.session == on {
+			continue
 		}
+		breakOff(on, cmd, errBrokenOff)
+		switch {
+		case err != nil:
+			return nil, err
+		case lost != nil:
+			return f.lost(lost)
+		}
+		return errReplaced, nil // the body went on over another connection; so do the others
 	}
-	err := cmd.Close()
-	var answer *imap.Error
-	if err == nil || errors.As(err, &answer) && answer.Type != imap.StatusResponseTypeBye && !throttled(answer) && f.s.wire.failure() == nil {
-		return nil
-	}
-	return f.s.fail(f.ctx, "fetch messages", f.s.folder, err)
+	return f.close(cmd)
 }
 
-// deliver yields one response if it holds the section and, before it, what is to be known.
-func (f *fetcher) deliver(msg *imapclient.FetchMessageData, known *migrate.MessageInfo) error {
+// deliver yields one response if it holds the section and, before it, what is to be known. lost is
+// why the connection ended within a header.
+func (f *fetcher) deliver(msg *imapclient.FetchMessageData, known *migrate.MessageInfo) (lost, err error) {
 	var got items
 	for item := msg.Next(); item != nil; item = msg.Next() {
 		got.take(item)
 		data, ok := item.(imapclient.FetchItemDataBodySection)
-		if !ok || data.Literal == nil || data.Section.Specifier != f.section.Specifier {
+		if !ok || data.Literal == nil || data.Section.Specifier != f.section.Specifier || cutShort(data.Section) {
 			continue
 		}
 		info := got.info
@@ -227,40 +243,36 @@ func (f *fetcher) deliver(msg *imapclient.FetchMessageData, known *migrate.Messa
 		if f.got.Contains(info.UID) {
 			continue
 		}
+		b := newBody(f, info, data.Literal)
+		err := f.yield(info, b.size, b)
+		b.close()
+		if b.failure != nil && f.section.Specifier != imap.PartSpecifierNone {
+			return b.failure, nil
+		}
 		f.got.Add(info.UID)
-		body := &body{literal: data.Literal, left: data.Literal.Size(), fail: func(err error) error {
-			return f.s.fail(f.ctx, "read message", f.s.folder, err)
-		}}
-		err := f.yield(info, data.Literal.Size(), body)
-		body.literal = nil
-		if err != nil {
-			return err
+		f.came()
+		if err != nil || b.moved {
+			return nil, err
 		}
 	}
-	return nil
+	return nil, nil
 }
 
-// body reads a literal to its announced end.
-type body struct {
-	literal io.Reader // nil: the literal is over
-	left    int64
-	fail    func(error) error
+// cutShort reports whether a section does not begin at the message's first octet.
+func cutShort(section *imap.FetchItemBodySection) bool {
+	return section.Partial != nil && section.Partial.Offset != 0
 }
 
-var errBodyOver = errors.New("the message was read after its time")
+// unreadable is the body of a message that does not come.
+type unreadable struct{ why error }
 
-// Read implements io.Reader. It never gives io.EOF before the literal's last octet.
-func (b *body) Read(p []byte) (int, error) {
-	if b.literal == nil {
-		return 0, errBodyOver
+func (u unreadable) Read([]byte) (int, error) { return 0, u.why }
+
+// words returns what a domain error says without where it happened.
+func words(err error) error {
+	var e *migrate.Error
+	if errors.As(err, &e) && e.Err != nil {
+		return e.Err
 	}
-	n, err := b.literal.Read(p)
-	b.left -= int64(n)
-	switch {
-	case err == io.EOF && b.left > 0:
-		return n, b.fail(io.ErrUnexpectedEOF)
-	case err != nil && err != io.EOF:
-		return n, b.fail(err)
-	}
-	return n, err
+	return err
 }

@@ -80,10 +80,17 @@ func cutItemName(s string) (name, rest string) {
 	return strings.ToUpper(s[:end]), s[end:]
 }
 
-// bodySection returns the name of a section that is asked for here.
+// bodySection returns the name of a section that is asked for here, with its origin octet.
 func bodySection(name string) (section string, ok bool) {
-	name, _, _ = strings.Cut(name, "<")
-	return name, name == "BODY[]" || name == "BODY[HEADER]"
+	section, origin, partial := strings.Cut(name, "<")
+	if section != "BODY[]" && section != "BODY[HEADER]" {
+		return "", false
+	}
+	if !partial {
+		return section, true
+	}
+	n, err := strconv.ParseUint(strings.TrimSuffix(origin, ">"), 10, 32)
+	return section + "<" + strconv.FormatUint(n, 10) + ">", err == nil
 }
 
 // cutValue reads a value in its wire form.

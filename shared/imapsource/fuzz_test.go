@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/emersion/go-imap/v2"
-	"github.com/emersion/go-imap/v2/imapclient"
 
 	"mailferry/shared/migrate"
 )
@@ -112,10 +111,9 @@ func FuzzResponses(f *testing.F) {
 func played(conn *tape) *source {
 	w := newWire(conn, conn, time.Minute)
 	w.in.out = []byte("* PREAUTH [CAPABILITY IMAP4rev1] -\r\n")
-	s := &source{wire: w, logger: slog.New(slog.DiscardHandler), caps: imap.CapSet{}}
-	s.client = imapclient.New(w, &imapclient.Options{UnilateralDataHandler: &imapclient.UnilateralDataHandler{
-		Expunge: func(uint32) { s.expunged.Add(1) },
-	}})
+	s := newSource(w, slog.New(slog.DiscardHandler))
+	s.caps = imap.CapSet{}
+	s.start()
 	return s
 }
 

@@ -5,46 +5,35 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math"
-	"net"
+	"sync"
 	"sync/atomic"
 
 	"github.com/emersion/go-imap/v2"
-	"github.com/emersion/go-imap/v2/imapclient"
 
 	"mailferry/shared/migrate"
 )
 
 // source implements migrate.Source. Its methods but Close are called by one goroutine at a time.
 type source struct {
-	wire   *wire
-	client *imapclient.Client
-	caps   imap.CapSet // after signing in
-	root   string      // Mailbox.UserRoot
+	*session
+	redial func(context.Context) (*session, error) // signs in again; nil: a lost connection stays lost
+	root   string                                  // Mailbox.UserRoot
 	logger *slog.Logger
 
-	listed bool              // Folders was called
-	hidden map[string]string // by name: the placeholder to send in its place
-	folder string            // the current one
+	listed     bool              // Folders was called
+	hidden     map[string]string // by name: the placeholder to send in its place
+	folder     string            // the current one
+	validity   uint32            // its UIDVALIDITY
+	noPartial  bool              // the server was caught giving wrong parts of messages
+	bySequence bool              // it delivers messages by sequence number only
 
-	expunged atomic.Int64 // EXPUNGE responses seen: sequence numbers moved
-	closed   atomic.Bool
+	mu     sync.Mutex // guards the replacement of session against abort
+	closed atomic.Bool
+	life   context.Context // until Close
+	end    context.CancelFunc
 }
 
 var _ migrate.Source = (*source)(nil)
-
-// begin lets the context end the connection until the returned function is called.
-func (s *source) begin(ctx context.Context) (end func()) {
-	stop := context.AfterFunc(ctx, func() { s.wire.abort(context.Cause(ctx)) })
-	return func() { stop() }
-}
-
-// Close implements migrate.Source.
-func (s *source) Close() error {
-	s.closed.Store(true)
-	s.wire.abort(net.ErrClosed)
-	return nil
-}
 
 // Open implements migrate.Source.
 func (s *source) Open(ctx context.Context, name string) (migrate.FolderState, error) {
@@ -71,7 +60,7 @@ func (s *source) Open(ctx context.Context, name string) (migrate.FolderState, er
 		err := errors.New("the server gives the folder no UIDVALIDITY")
 		return migrate.FolderState{}, &migrate.Error{Op: op, Folder: name, Kind: migrate.NoFolder, Err: err}
 	}
-	s.folder = name
+	s.folder, s.validity = name, data.UIDValidity
 	state := migrate.FolderState{
 		UIDValidity:   data.UIDValidity,
 		UIDNext:       migrate.UID(data.UIDNext),
@@ -125,24 +114,4 @@ func (s *source) UIDs(ctx context.Context, first, last migrate.UID) (migrate.UID
 		}
 	}
 	return found, s.fail(ctx, "list messages", s.folder, cmd.Close())
-}
-
-// maxSet keeps a command line below the 8192 octets that servers must accept (RFC 7162 section 4).
-const maxSet = 7500
-
-// batches splits uids into sets that fit on a command line.
-func batches(uids migrate.UIDSet) []imap.UIDSet {
-	var out []imap.UIDSet
-	length := math.MaxInt
-	for _, r := range uids.Ranges() {
-		const longest = len("4294967295:4294967295,")
-		if length+longest > maxSet || len(out) == 0 {
-			out = append(out, nil)
-			length = 0
-		}
-		length += longest
-		last := &out[len(out)-1]
-		*last = append(*last, imap.UIDRange{Start: imap.UID(r.First), Stop: imap.UID(r.Last)})
-	}
-	return out
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -150,6 +151,20 @@ func (w *wire) hideName(raw string) string {
 	}
 	w.odd = append(w.odd, raw)
 	return placeholder + strconv.Itoa(len(w.odd)-1)
+}
+
+// oddList returns the hidden names in the order of their placeholders.
+func (w *wire) oddList() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.odd)
+}
+
+// adopt takes over the hidden names of a connection that this one replaces.
+func (w *wire) adopt(odd []string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.odd = odd
 }
 
 // oddNames returns the hidden names by placeholder.

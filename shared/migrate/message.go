@@ -2,6 +2,7 @@ package migrate
 
 import (
 	"io"
+	"slices"
 	"strings"
 	"time"
 )
@@ -27,6 +28,11 @@ func HasFlag(flags []Flag, f Flag) bool {
 		}
 	}
 	return false
+}
+
+// without returns flags but f.
+func without(flags []Flag, f Flag) []Flag {
+	return slices.DeleteFunc(slices.Clone(flags), func(g Flag) bool { return strings.EqualFold(string(g), string(f)) })
 }
 
 // MessageInfo is what the source says of a message without giving its body.

@@ -1,6 +1,7 @@
 package migrate
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -89,16 +90,17 @@ func (m *mailboxRun) lookUp(f *FolderCursor, intent *Intent) (UIDSet, error) {
 	if uids.Empty() {
 		return uids, nil
 	}
-	groups, gone, err := m.readTwins(f, uids)
+	groups, missing, err := m.readTwins(f, uids)
 	if err != nil {
-		return UIDSet{}, err
+		f.blame(err)
+		return UIDSet{}, errors.Join(err, m.record(f, m.giveUp(f, err)))
 	}
 	if err := m.countFree(groups, intent); err != nil {
 		return UIDSet{}, err
 	}
-	var records []Record
-	for u := range gone.Descending {
-		records = append(records, Record{Epoch: m.cp.Epoch, UID: u, Outcome: Skipped, Reason: "removed at the source while its outcome was unknown"})
+	records, err := m.accountDoubtful(f, missing)
+	if err != nil {
+		return UIDSet{}, err
 	}
 	var absent UIDSet
 	for _, g := range groups {
@@ -118,6 +120,31 @@ func (m *mailboxRun) lookUp(f *FolderCursor, intent *Intent) (UIDSet, error) {
 	return absent, m.record(f, records)
 }
 
+// accountDoubtful gives an outcome to messages whose header did not come: gone, or not to be had.
+func (m *mailboxRun) accountDoubtful(f *FolderCursor, missing UIDSet) ([]Record, error) {
+	if f.Gone || missing.Empty() {
+		return skipped(missing, m.cp.Epoch), nil
+	}
+	ranges := missing.Ranges()
+	still, err := m.source.UIDs(m.ctx, ranges[0].First, missing.Max())
+	if err != nil {
+		return nil, err
+	}
+	records := skipped(missing.Minus(still), m.cp.Epoch)
+	for u := range missing.And(still).Descending {
+		records = append(records, Record{Epoch: m.cp.Epoch, UID: u, Outcome: NotMigrated,
+			Reason: "it may have been written, and the source server does not deliver its header to look it up with"})
+	}
+	return records, nil
+}
+
+func skipped(gone UIDSet, epoch int64) (records []Record) {
+	for u := range gone.Descending {
+		records = append(records, Record{Epoch: epoch, UID: u, Outcome: Skipped, Reason: "removed at the source while its outcome was unknown"})
+	}
+	return records
+}
+
 // twins are messages of one folder with equal fingerprints.
 type twins struct {
 	print    Fingerprint
@@ -125,8 +152,8 @@ type twins struct {
 	free     int // copies at the target that no ledger record stands for
 }
 
-// readTwins groups messages of a folder by fingerprint. Those that are gone are told apart.
-func (m *mailboxRun) readTwins(f *FolderCursor, uids UIDSet) (groups []*twins, gone UIDSet, err error) {
+// readTwins groups messages of a folder by fingerprint. Those that do not come are told apart.
+func (m *mailboxRun) readTwins(f *FolderCursor, uids UIDSet) (groups []*twins, missing UIDSet, err error) {
 	if f.Gone {
 		return nil, uids, nil
 	}
@@ -134,9 +161,10 @@ func (m *mailboxRun) readTwins(f *FolderCursor, uids UIDSet) (groups []*twins, g
 		return nil, UIDSet{}, err
 	}
 	byKey := make(map[string]*twins)
-	gone = uids
+	missing = uids
 	err = m.source.Headers(m.ctx, uids, func(info MessageInfo, header []byte) error {
-		gone = gone.Minus(UIDsOf(info.UID))
+		missing = missing.Minus(UIDsOf(info.UID))
+		info.Flags, info.Received = without(info.Flags, Deleted), m.endpoint.Received.Of(info.Received, header)
 		print := ReadFingerprint(header, info.Received, m.Words)
 		g := byKey[print.Key()]
 		if g == nil {
@@ -147,7 +175,7 @@ func (m *mailboxRun) readTwins(f *FolderCursor, uids UIDSet) (groups []*twins, g
 		g.messages = append(g.messages, info)
 		return nil
 	})
-	return groups, gone, err
+	return groups, missing, err
 }
 
 // countFree counts the target's copies of each group: those that no ledger record stands for, or

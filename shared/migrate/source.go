@@ -54,14 +54,20 @@ type Source interface {
 	// once. An error of yield ends the call and is returned.
 	Describe(ctx context.Context, uids UIDSet, yield func(MessageInfo) error) error
 
-	// Headers is Describe with the message's header block.
+	// Headers is Describe with the message's header block. One that does not come, even asked for
+	// alone, is left out.
 	Headers(ctx context.Context, uids UIDSet, yield func(info MessageInfo, header []byte) error) error
 
 	// Fetch yields each message of uids with its octets, in no order and each at most once. The
 	// reader is valid until yield returns; it gives the whole literal and then io.EOF, or an error
-	// that is not io.EOF. What yield leaves unread is skipped. A UID that the server leaves out even
-	// when asked again is not yielded, without an error: the caller subtracts. An error of yield
+	// that is not io.EOF. What yield leaves unread is skipped. A UID that is gone is not yielded,
+	// without an error: the caller subtracts. An error of yield
 	// ends the call and is returned as it is.
+	//
+	// A message that exists and does not come, even asked for alone, is yielded with 0 octets and a
+	// reader that fails with an *Error of kind Unreadable, which holds the server's words. Where it
+	// may as well be the server that is ill, the call ends with an Error of kind Unreachable that
+	// names the message.
 	Fetch(ctx context.Context, uids UIDSet, yield func(info MessageInfo, octets int64, body io.Reader) error) error
 
 	// Close ends the connection. It never blocks on the server.

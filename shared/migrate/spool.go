@@ -31,8 +31,8 @@ type spooled struct {
 }
 
 // Fill reads exactly octets from body. A body that is shorter or longer is an error of kind
-// Unreachable: the connection delivered something else than it announced. One of kind Unexpected is
-// about the disk. It waits while the budget is used up; a message larger than the whole budget gets
+// Unreachable: the connection delivered something else than it announced. One of kind Unreadable is
+// passed on as it is. One of kind Unexpected is about the disk. It waits while the budget is used up; a message larger than the whole budget gets
 // all of it.
 func (s *Spool) Fill(ctx context.Context, octets int64, body io.Reader) (*spooled, error) {
 	b := s.memory
@@ -49,6 +49,9 @@ func (s *Spool) Fill(ctx context.Context, octets int64, body io.Reader) (*spoole
 		m.Close()
 		if !from.failed {
 			return nil, &Error{Op: "spool message", Kind: Unexpected, Err: err}
+		}
+		if KindOf(err) == Unreadable {
+			return nil, err
 		}
 		return nil, &Error{Op: "receive message", Kind: Unreachable, Err: err}
 	}
@@ -84,9 +87,12 @@ func (s *Spool) copyInto(m *spooled, body *witness) (err error) {
 	if err != nil {
 		return fmt.Errorf("%d of %d octets: %w", n, m.octets, err)
 	}
-	if more, _ := io.CopyN(io.Discard, body, 1); more != 0 {
+	switch more, err := io.CopyN(io.Discard, body, 1); {
+	case more != 0:
 		body.failed = true
 		return fmt.Errorf("more than the announced %d octets", m.octets)
+	case err != io.EOF:
+		return err
 	}
 	return nil
 }

@@ -9,11 +9,13 @@ import (
 	"time"
 )
 
-// job is one message on its way from the source to a writer.
+// job is one message on its way from the source to a writer. One with an outcome is not written.
 type job struct {
-	info  MessageInfo
-	key   string
-	spool *spooled
+	info    MessageInfo
+	key     string
+	spool   *spooled
+	outcome Outcome
+	reason  string
 }
 
 // result is what became of it. Without a record, nothing is known to have happened; doubtful means
@@ -44,7 +46,8 @@ func (m *mailboxRun) window(f *FolderCursor, uids UIDSet) error {
 			records = append(records, missing...)
 		}
 	}
-	records = append(records, m.giveUp(f)...)
+	f.blame(err)
+	records = append(records, m.giveUp(f, err)...)
 	if ledgerErr := m.record(f, records); ledgerErr != nil {
 		// What was written is not recorded, or its record is not known: all of it is to be looked up.
 		doubtful, writeErr, err = uids, ledgerErr, nil
@@ -75,7 +78,7 @@ func (m *mailboxRun) transfer(f *FolderCursor, uids UIDSet, seen *UIDSet) ([]res
 		}
 	}()
 	err := m.source.Fetch(ctx, uids, func(info MessageInfo, octets int64, body io.Reader) error {
-		return m.receive(ctx, f, info, octets, body, jobs, seen)
+		return m.receive(ctx, info, octets, body, jobs, seen)
 	})
 	close(jobs)
 	writers.Wait()
@@ -88,25 +91,46 @@ func (m *mailboxRun) transfer(f *FolderCursor, uids UIDSet, seen *UIDSet) ([]res
 }
 
 // receive spools one message and hands it to a writer.
-func (m *mailboxRun) receive(ctx context.Context, f *FolderCursor, info MessageInfo, octets int64, body io.Reader, jobs chan<- job, seen *UIDSet) error {
+func (m *mailboxRun) receive(ctx context.Context, info MessageInfo, octets int64, body io.Reader, jobs chan<- job, seen *UIDSet) error {
 	if m.soft.Err() != nil {
 		return errBudget
 	}
-	s, err := m.Spool.Fill(ctx, octets, body)
-	if err != nil {
-		if KindOf(err) == Unreachable && ctx.Err() == nil {
-			f.stumble(info.UID)
-		}
+	j := job{info: info}
+	if m.endpoint.Deleted == SkipDeleted && HasFlag(info.Flags, Deleted) {
+		j.outcome, j.reason = Skipped, `it is marked \Deleted at the source, and the endpoint says to skip such`
+	} else if err := m.spool(ctx, &j, octets, body); err != nil {
 		return err
 	}
-	key := ReadFingerprint(s.Header(), info.Received, m.Words).Key()
 	select {
-	case jobs <- job{info: info, key: key, spool: s}:
+	case jobs <- j:
 		seen.Add(info.UID)
 		return nil
 	case <-ctx.Done():
-		s.Close()
+		j.close()
 		return context.Cause(ctx)
+	}
+}
+
+// spool reads the message. One that the source does not deliver gets its outcome here.
+func (m *mailboxRun) spool(ctx context.Context, j *job, octets int64, body io.Reader) (err error) {
+	j.spool, err = m.Spool.Fill(ctx, octets, body)
+	switch {
+	case KindOf(err) == Unreadable:
+		j.outcome, j.reason = NotMigrated, err.Error()
+		return nil
+	case err != nil:
+		return at(err, j.info.UID)
+	}
+	header := j.spool.Header()
+	j.info.Flags = without(j.info.Flags, Deleted)
+	j.info.Received = m.endpoint.Received.Of(j.info.Received, header)
+	j.key = ReadFingerprint(header, j.info.Received, m.Words).Key()
+	return nil
+}
+
+func (j job) close() {
+	if j.spool != nil {
+		j.spool.Close()
 	}
 }
 
@@ -114,19 +138,41 @@ func (m *mailboxRun) receive(ctx context.Context, f *FolderCursor, info MessageI
 // unreadable: it is the message then, not the network.
 const maxStumbles = 8
 
-func (f *FolderCursor) stumble(uid UID) {
+// blame counts a lost connection against the message that the error names.
+func (f *FolderCursor) blame(err error) {
+	if KindOf(err) != Unreachable {
+		return
+	}
+	var e *Error
+	for errors.As(err, &e) && e.UID == 0 {
+		err = e.Err
+	}
+	if e == nil || e.UID == 0 {
+		return
+	}
 	if f.Stumbles == nil {
 		f.Stumbles = make(map[UID]int)
 	}
-	f.Stumbles[uid]++
+	f.Stumbles[e.UID]++
 }
 
-// giveUp gives an outcome to messages that broke the connection too often.
-func (m *mailboxRun) giveUp(f *FolderCursor) (records []Record) {
+// at names the message that an error is about.
+func at(err error, uid UID) error {
+	var e *Error
+	if !errors.As(err, &e) || e.UID != 0 {
+		return err
+	}
+	named := *e
+	named.UID = uid
+	return &named
+}
+
+// giveUp gives an outcome to messages that broke the connection too often, the last time with err.
+func (m *mailboxRun) giveUp(f *FolderCursor, err error) (records []Record) {
 	for uid, n := range f.Stumbles {
 		if n >= maxStumbles {
 			records = append(records, Record{Epoch: m.cp.Epoch, UID: uid, Outcome: NotMigrated,
-				Reason: fmt.Sprintf("the source server broke off in the middle of this message %d times", n)})
+				Reason: fmt.Sprintf("the source server broke off at this message %d times; the last time: %v", n, err)})
 		}
 	}
 	return records
@@ -137,7 +183,7 @@ func (m *mailboxRun) giveUp(f *FolderCursor) (records []Record) {
 func (m *mailboxRun) write(ctx context.Context, f *FolderCursor, jobs <-chan job, out chan<- result, cancel context.CancelCauseFunc) {
 	for j := range jobs {
 		r := m.put(ctx, f, j)
-		j.spool.Close()
+		j.close()
 		if r.err != nil {
 			cancel(r.err)
 		}
@@ -147,6 +193,10 @@ func (m *mailboxRun) write(ctx context.Context, f *FolderCursor, jobs <-chan job
 
 func (m *mailboxRun) put(ctx context.Context, f *FolderCursor, j job) result {
 	r := result{uid: j.info.UID}
+	if j.outcome != "" {
+		r.record = &Record{Epoch: m.cp.Epoch, UID: j.info.UID, Outcome: j.outcome, Reason: j.reason}
+		return r
+	}
 	if ctx.Err() != nil {
 		return r
 	}

@@ -48,8 +48,9 @@ type SourceMessage struct {
 	Flags    []migrate.Flag
 	Received time.Time
 	Content  []byte
-	Omit     bool // FETCH leaves it out
-	Short    int  // so many times its body breaks off in the middle; below 0: always
+	Omit     bool   // FETCH leaves it out
+	Short    int    // so many times its body breaks off in the middle; below 0: always
+	Refused  string // what the server says instead of giving the message; its header does not come either
 }
 
 // NewSourceMailbox returns a mailbox with an empty INBOX.
@@ -250,7 +251,18 @@ func (s *source) UIDs(ctx context.Context, first, last migrate.UID) (migrate.UID
 }
 
 func (s *source) Describe(ctx context.Context, uids migrate.UIDSet, yield func(migrate.MessageInfo) error) error {
-	return s.Headers(ctx, uids, func(info migrate.MessageInfo, _ []byte) error { return yield(info) })
+	if err := s.call(ctx, "describe", 0); err != nil {
+		return err
+	}
+	for _, m := range s.current.Messages() {
+		if !uids.Contains(m.UID) {
+			continue
+		}
+		if err := yield(m.info()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (s *source) Headers(ctx context.Context, uids migrate.UIDSet, yield func(migrate.MessageInfo, []byte) error) error {
@@ -258,7 +270,7 @@ func (s *source) Headers(ctx context.Context, uids migrate.UIDSet, yield func(mi
 		return err
 	}
 	for _, m := range s.current.Messages() {
-		if !uids.Contains(m.UID) {
+		if !uids.Contains(m.UID) || m.Refused != "" {
 			continue
 		}
 		header, _, _ := bytes.Cut(m.Content, []byte("\r\n\r\n"))
@@ -283,7 +295,12 @@ func (s *source) Fetch(ctx context.Context, uids migrate.UIDSet, yield func(migr
 		if !slices.ContainsFunc(s.current.Messages(), func(now SourceMessage) bool { return now.UID == m.UID }) {
 			continue // removed meanwhile
 		}
-		if err := yield(m.info(), int64(len(m.Content)), s.body(m)); err != nil {
+		octets, body := int64(len(m.Content)), s.body(m)
+		if m.Refused != "" {
+			octets, body = 0, failingReader{&migrate.Error{Op: "fetch message", Folder: s.current.listed.Name, UID: m.UID,
+				Kind: migrate.Unreadable, Err: errors.New(m.Refused)}}
+		}
+		if err := yield(m.info(), octets, body); err != nil {
 			return err
 		}
 	}

@@ -40,6 +40,7 @@ type World struct {
 	Grace     time.Duration
 	Kills     []int // side effects after which the first, second, ... process is killed; 0: never
 	Log       io.Writer
+	Endpoint  func(*migrate.Endpoint) // changes the endpoint of mailboxes that are added; nil: not at all
 
 	effects atomic.Int64
 	mu      sync.Mutex
@@ -83,7 +84,11 @@ func (w *World) AddMailbox(t testing.TB, login string) *Box {
 	if err := migrate.AnnounceEndpoint(t.Context(), w.Store, EndpointName); err != nil {
 		t.Fatal(err)
 	}
-	endpoint, err := json.Marshal(migrate.Endpoint{Host: "imap.example.com", Slots: w.Slots, SyncEvery: migrate.Duration(w.SyncEvery)})
+	e := migrate.Endpoint{Host: "imap.example.com", Slots: w.Slots, SyncEvery: migrate.Duration(w.SyncEvery)}
+	if w.Endpoint != nil {
+		w.Endpoint(&e)
+	}
+	endpoint, err := json.Marshal(e)
 	if err == nil {
 		_, err = w.Drop.Put(t.Context(), EndpointName+"/endpoint.json", endpoint, nil, migrate.Condition{})
 	}

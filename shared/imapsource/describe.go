@@ -1,0 +1,124 @@
+package imapsource
+
+import (
+	"context"
+	"slices"
+
+	"github.com/emersion/go-imap/v2"
+	"github.com/emersion/go-imap/v2/imapclient"
+
+	"mailferry/shared/migrate"
+)
+
+// located is a message and where it stands in the folder now.
+type located struct {
+	migrate.MessageInfo
+	seq uint32
+}
+
+// Describe implements migrate.Source.
+func (s *source) Describe(ctx context.Context, uids migrate.UIDSet, yield func(migrate.MessageInfo) error) error {
+	return s.describe(ctx, uids, func(m located) error { return yield(m.MessageInfo) })
+}
+
+func (s *source) describe(ctx context.Context, uids migrate.UIDSet, yield func(located) error) error {
+	defer s.begin(ctx)()
+	d := describer{conversation{s: s, ctx: ctx, op: "describe messages"}, yield, migrate.UIDSet{}}
+	for _, set := range batches(uids) {
+		if err := d.ask(set, 2); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// describer is one call of Describe.
+type describer struct {
+	conversation
+	yield func(located) error
+	got   migrate.UIDSet
+}
+
+// ask describes what exists of uids. A message whose description ends the connection even when it is
+// asked for alone is left out: the fetch finds out what is wrong with it.
+func (d *describer) ask(uids migrate.UIDSet, tries int) error {
+	partial, gap, err := d.run(uids)
+	rest := uids.Minus(d.got)
+	switch {
+	case err != nil || rest.Empty() || gap == nil && !partial:
+		return err
+	case rest.Len() < uids.Len():
+		return d.ask(rest, 2)
+	case gap == nil || rest.Len() == 1:
+		if tries--; tries == 0 {
+			return nil
+		}
+		return d.ask(rest, tries)
+	}
+	lower, upper := halves(rest)
+	if err := d.ask(lower, 2); err != nil {
+		return err
+	}
+	return d.ask(upper, 2)
+}
+
+// run sends one command. partial tells that a response did not say everything: news of a flag that
+// came before the answer and took its place.
+func (d *describer) run(uids migrate.UIDSet) (partial bool, gap, err error) {
+	options := &imap.FetchOptions{UID: true, Flags: true, InternalDate: true, RFC822Size: true}
+	cmd := d.s.client.Fetch(uidSet(uids), options)
+	for msg := cmd.Next(); msg != nil; msg = cmd.Next() {
+		info, complete := describe(msg)
+		if !complete || d.got.Contains(info.UID) {
+			partial = partial || !complete
+			continue
+		}
+		d.got.Add(info.UID)
+		d.came()
+		if err := d.yield(located{info, msg.SeqNum}); err != nil {
+			breakOff(d.s.session, cmd, errBrokenOff)
+			return partial, nil, err
+		}
+	}
+	gap, err = d.close(cmd)
+	return partial, gap, err
+}
+
+// describe reads a response without a body. It is complete when UID, flags and date came.
+func describe(msg *imapclient.FetchMessageData) (info migrate.MessageInfo, complete bool) {
+	var got items
+	for item := msg.Next(); item != nil; item = msg.Next() {
+		got.take(item)
+	}
+	return got.info, got.complete()
+}
+
+// items collects what a FETCH response says of a message.
+type items struct {
+	info        migrate.MessageInfo
+	flags, date bool
+}
+
+func (i *items) take(item imapclient.FetchItemData) {
+	switch item := item.(type) {
+	case imapclient.FetchItemDataUID:
+		i.info.UID = migrate.UID(item.UID)
+	case imapclient.FetchItemDataFlags:
+		i.flags = true
+		i.info.Flags = make([]migrate.Flag, 0, len(item.Flags))
+		for _, f := range item.Flags {
+			if f != `\Recent` && !slices.Contains(i.info.Flags, migrate.Flag(f)) {
+				i.info.Flags = append(i.info.Flags, migrate.Flag(f))
+			}
+		}
+	case imapclient.FetchItemDataInternalDate:
+		i.date = true
+		if !item.Time.Equal(noDate) {
+			i.info.Received = item.Time
+		}
+	case imapclient.FetchItemDataRFC822Size:
+		i.info.Size = item.Size
+	}
+}
+
+func (i *items) complete() bool { return i.info.UID != 0 && i.flags && i.date }

@@ -1,0 +1,136 @@
+package migrate_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"mailferry/shared/migrate"
+	"mailferry/shared/migrate/migratetest"
+)
+
+// TestRefusedMessage has the source refuse one message: its outcome holds the server's words, and
+// the others arrive.
+func TestRefusedMessage(t *testing.T) {
+	bubble(t, "", func(t *testing.T, w *migratetest.World) {
+		b := oneMailbox(t, w, 12)
+		refused := b.Source.Folder("INBOX").Add(migratetest.Message("r", "refused", 300), received)
+		refused.Refused = "NO [SERVERBUG] cannot open 1234.eml"
+		empty := b.Source.Folder("INBOX").Add(nil, received)
+		w.Settle(t)
+		c := wantState(t, w, b, migrate.Synced)
+		if n := c.Counts(); n.Migrated != 13 || n.Failed != 1 || c.Passes == 0 {
+			t.Errorf("counts %+v", n)
+		}
+		for _, r := range w.Records(t, b.Mailbox.ID, c.Folders[0]) {
+			if r.UID == refused.UID && (r.Outcome != migrate.NotMigrated || !strings.Contains(r.Reason, refused.Refused) || !strings.Contains(r.Reason, `"INBOX" (UID 13)`)) {
+				t.Errorf("the record is %+v", r)
+			}
+			if r.UID == empty.UID && (r.Outcome != migrate.Migrated || r.Octets != 0) {
+				t.Errorf("the record of the empty message is %+v", r)
+			}
+		}
+	})
+}
+
+// TestMessageThatBreaksTheSource has one message end the connection before its first octet, again and
+// again: after so many times it is given up, and the others arrive.
+func TestMessageThatBreaksTheSource(t *testing.T) {
+	bubble(t, "", func(t *testing.T, w *migratetest.World) {
+		b := oneMailbox(t, w, 6)
+		b.Source.Before = func(_, _ string, uid migrate.UID) error {
+			if uid == 3 {
+				return &migrate.Error{Op: "fetch", UID: uid, Kind: migrate.Unreachable, Err: errors.New("BYE internal error")}
+			}
+			return nil
+		}
+		w.Settle(t)
+		c := wantState(t, w, b, migrate.Synced)
+		if n := c.Counts(); n.Migrated != 5 || n.Failed != 1 {
+			t.Errorf("counts %+v", n)
+		}
+		for _, r := range w.Records(t, b.Mailbox.ID, c.Folders[0]) {
+			if r.UID == 3 && !strings.Contains(r.Reason, "BYE internal error") {
+				t.Errorf("the record is %+v", r)
+			}
+		}
+	})
+}
+
+// TestRefusedMessageInDoubt has an answer get lost and the source refuse the header that is to be
+// looked up with: nothing is written twice.
+func TestRefusedMessageInDoubt(t *testing.T) {
+	bubble(t, "", func(t *testing.T, w *migratetest.World) {
+		b := oneMailbox(t, w, 3)
+		odd := b.Source.Folder("INBOX").Add(migratetest.Message("o", "odd", 300), received)
+		lost := &migrate.Error{Op: "append", Kind: migrate.Unreachable, Unknown: true, Err: errors.New("lost")}
+		b.Target.Fault = func(content []byte) migratetest.Fault {
+			if strings.Contains(string(content), "Subject: odd") {
+				odd.Refused = "NO gone bad"
+				return migratetest.Fault{Do: true, Err: lost}
+			}
+			return migratetest.Fault{}
+		}
+		w.Settle(t)
+		c := wantState(t, w, b, migrate.Synced)
+		if n := c.Counts(); n.Migrated+n.Found != 3 || n.Failed != 1 || len(b.Target.Messages()) != 4 {
+			t.Errorf("counts %+v, %d at the target", n, len(b.Target.Messages()))
+		}
+	})
+}
+
+// TestMarkedDeleted has messages that are marked \\Deleted and not expunged.
+func TestMarkedDeleted(t *testing.T) {
+	for rule, want := range map[migrate.DeletedRule]migrate.Counts{
+		migrate.UnflagDeleted: {Migrated: 3}, migrate.SkipDeleted: {Migrated: 1, Skipped: 2},
+	} {
+		bubble(t, string(rule), func(t *testing.T, w *migratetest.World) {
+			w.Endpoint = func(e *migrate.Endpoint) { e.Deleted = rule }
+			b := oneMailbox(t, w, 1)
+			b.Source.Folder("INBOX").Add(migratetest.Message("d", "deleted", 300), received, migrate.Seen, migrate.Deleted)
+			b.Source.Folder("INBOX").Add(migratetest.Message("e", "deleted", 300), received, `\DELETED`)
+			w.Settle(t)
+			n := wantState(t, w, b, migrate.Synced).Counts()
+			if n.Octets = 0; n != want {
+				t.Errorf("counts %+v, want %+v", n, want)
+			}
+			for _, m := range b.Target.Messages() {
+				if migrate.HasFlag(m.Flags, migrate.Deleted) {
+					t.Errorf("a message has the flags %v at the target", m.Flags)
+				}
+			}
+			w.Complete(t)
+			wantState(t, w, b, migrate.Completed)
+		})
+	}
+}
+
+// TestReceivedFromTheHeader writes messages with the date of their header, and finds them by it.
+func TestReceivedFromTheHeader(t *testing.T) {
+	bubble(t, "", func(t *testing.T, w *migratetest.World) {
+		w.Endpoint = func(e *migrate.Endpoint) { e.Received = migrate.ReceivedOrder{migrate.FromDateHeader} }
+		b := w.AddMailbox(t, "user")
+		date := time.Date(2011, 1, 2, 3, 4, 5, 0, time.UTC)
+		for _, subject := range []string{"one", "two", "three"} {
+			content := "Message-ID: <" + subject + ">\r\nDate: " + date.Format(time.RFC1123Z) + "\r\nSubject: " + subject + "\r\n\r\nbody"
+			b.Source.Folder("INBOX").Add([]byte(content), received)
+		}
+		lost := &migrate.Error{Op: "append", Kind: migrate.Unreachable, Unknown: true, Err: errors.New("lost")}
+		b.Target.Fault = func(content []byte) migratetest.Fault {
+			return migratetest.Fault{Do: true, Err: lost}
+		}
+		w.Settle(t)
+		if n := wantState(t, w, b, migrate.Synced).Counts(); n.Found != 3 {
+			t.Errorf("counts %+v", n)
+		}
+		for _, m := range b.Target.Messages() {
+			if !m.Received.Equal(date) {
+				t.Errorf("a message was received at %s", m.Received)
+			}
+		}
+		if n := len(b.Target.Messages()); n != 3 {
+			t.Errorf("%d messages", n)
+		}
+	})
+}

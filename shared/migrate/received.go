@@ -1,0 +1,140 @@
+package migrate
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/mail"
+	"slices"
+	"strings"
+	"time"
+)
+
+// DeletedRule says what becomes of a message that is marked \Deleted at the source and not expunged
+// yet. The mark itself is never brought over: it would hide the message.
+type DeletedRule string
+
+// The rules.
+const (
+	UnflagDeleted DeletedRule = "unflag" // bring it over without the mark: nothing is lost
+	SkipDeleted   DeletedRule = "skip"   // leave it out, with an outcome in the ledger
+)
+
+// ReceivedFrom is a place that tells when a message was received.
+type ReceivedFrom string
+
+// The places.
+const (
+	FromInternal       ReceivedFrom = "internal"        // INTERNALDATE (RFC 9051 section 2.3.3)
+	FromReceivedHeader ReceivedFrom = "received-header" // the topmost Received field: the last server's (RFC 5321 section 4.4)
+	FromDateHeader     ReceivedFrom = "date-header"     // the Date field, which the sender wrote
+)
+
+var everyReceived = ReceivedOrder{FromInternal, FromReceivedHeader, FromDateHeader}
+
+// ReceivedOrder is the order in which the places are asked; those that it does not name come behind,
+// in the order above. In JSON it is one place or a list. An earlier migration may have spoilt every
+// INTERNALDATE: FindSpoiltDates tells.
+type ReceivedOrder []ReceivedFrom
+
+// UnmarshalJSON reads a place or a list of places.
+func (o *ReceivedOrder) UnmarshalJSON(text []byte) error {
+	var one ReceivedFrom
+	if json.Unmarshal(text, &one) == nil {
+		*o = ReceivedOrder{one}
+		return nil
+	}
+	return json.Unmarshal(text, (*[]ReceivedFrom)(o))
+}
+
+func (o ReceivedOrder) validate() error {
+	for _, from := range o {
+		if !slices.Contains(everyReceived, from) {
+			return fmt.Errorf("received %q is none of internal, received-header, date-header", from)
+		}
+	}
+	return nil
+}
+
+// Of returns a message's received date: from the first place that has one that can be read, or zero.
+func (o ReceivedOrder) Of(internal time.Time, header []byte) time.Time {
+	var fields map[string]string
+	for _, from := range slices.Concat(o, everyReceived) {
+		date := internal
+		if from != FromInternal {
+			if fields == nil {
+				fields = headerFields(header)
+			}
+			date = headerDate(fields, from)
+		}
+		if !date.IsZero() {
+			return date
+		}
+	}
+	return time.Time{}
+}
+
+// headerDate reads the date of a field, to the second. Years that mail did not see are no date.
+func headerDate(fields map[string]string, from ReceivedFrom) time.Time {
+	text := fields["date"]
+	if from == FromReceivedHeader {
+		_, text, _ = cutLast(fields["received"], ";")
+	}
+	date, err := mail.ParseDate(strings.TrimSpace(text))
+	if err != nil || date.Year() < 1970 || date.Year() > 2100 {
+		return time.Time{}
+	}
+	return date.Truncate(time.Second)
+}
+
+func cutLast(s, sep string) (before, after string, ok bool) {
+	i := strings.LastIndex(s, sep)
+	if i < 0 {
+		return s, "", false
+	}
+	return s[:i], s[i+len(sep):], true
+}
+
+// DatePair is a message's INTERNALDATE and its Date field.
+type DatePair struct{ Internal, Date time.Time }
+
+// SpoiltDates is a run of messages that were all stored within a short time and written at others,
+// as an earlier migration leaves them.
+type SpoiltDates struct {
+	First, Last time.Time // INTERNALDATE
+	Messages    int       // in the run
+	Disagree    int       // of these, with a Date more than spoiltApart away
+}
+
+const (
+	spoiltGap   = 10 * time.Minute // between two messages of a run
+	spoiltApart = 7 * 24 * time.Hour
+	spoiltLeast = 20 // messages that are no accident
+)
+
+// FindSpoiltDates finds runs of messages whose INTERNALDATEs lie close together while most of their
+// Dates lie far from them: INTERNALDATE is then when somebody copied them, and "received" is better
+// taken from a header. Pairs without one of the dates do not count. Pairs are put in order.
+func FindSpoiltDates(pairs []DatePair) []SpoiltDates {
+	pairs = slices.DeleteFunc(pairs, func(p DatePair) bool { return p.Internal.IsZero() || p.Date.IsZero() })
+	slices.SortFunc(pairs, func(a, b DatePair) int { return a.Internal.Compare(b.Internal) })
+	var found []SpoiltDates
+	var run SpoiltDates
+	finish := func() {
+		if run.Disagree >= spoiltLeast && 2*run.Disagree > run.Messages {
+			found = append(found, run)
+		}
+	}
+	for _, p := range pairs {
+		if run.Messages == 0 || p.Internal.Sub(run.Last) > spoiltGap {
+			finish()
+			run = SpoiltDates{First: p.Internal}
+		}
+		run.Last = p.Internal
+		run.Messages++
+		if p.Internal.Sub(p.Date).Abs() > spoiltApart {
+			run.Disagree++
+		}
+	}
+	finish()
+	return found
+}
