@@ -10,8 +10,8 @@ import (
 	"mailferry/infra/local/faults"
 )
 
-// Faulty carries the blob service through a proxy whose points are blob.<METHOD>, with path and query
-// as detail (a lease is "comp=lease"). Throttle is 503 ServerBusy, Answer its status with the storage
+// Faulty carries the blob service through a proxy whose points are blob.<METHOD>, with path and
+// query as detail (a lease is "comp=lease"). Throttle is 503 ServerBusy, Answer its status with the storage
 // error code that goes with it, and Expire says that a lease is no longer the caller's.
 func (s *Server) Faulty(ctx context.Context, plan *faults.Plan) (*faults.HTTPProxy, error) {
 	return faults.StartHTTPProxy(ctx, faults.HTTPProxyOptions{

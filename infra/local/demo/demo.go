@@ -8,11 +8,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"strconv"
 	"time"
 
 	"mailferry/infra/local/dovecot"
 	"mailferry/infra/local/exchange"
+	"mailferry/infra/local/faults"
 	"mailferry/infra/local/sample"
 	"mailferry/infra/local/stack"
 	"mailferry/shared/migrate"
@@ -31,6 +34,7 @@ type Options struct {
 	Out        io.Writer     // progress and result
 	Output     io.Writer     // the handlers' log
 	Budget     time.Duration // of a run; 0 is 15 s
+	Faults     *faults.Plan  // what the parts are to do wrong; the source's connections are "source.*"
 }
 
 const (
@@ -49,6 +53,7 @@ type account struct {
 type demo struct {
 	Options
 	source   *dovecot.Server
+	between  *faults.Proxy // between app and source, if there are faults
 	stack    *stack.Stack
 	accounts []*account
 	began    time.Time
@@ -87,6 +92,9 @@ func (d *demo) stop() error {
 	var errs []error
 	if d.stack != nil {
 		errs = append(errs, d.stack.Stop())
+	}
+	if d.between != nil {
+		errs = append(errs, d.between.Close())
 	}
 	if d.source != nil {
 		errs = append(errs, d.source.Stop())
@@ -132,7 +140,7 @@ func (d *demo) fill(ctx context.Context) (err error) {
 }
 
 func (d *demo) start(ctx context.Context) (err error) {
-	d.stack, err = stack.Start(ctx, stack.Options{Dir: d.Dir, App: d.App, Instances: max(1, d.Instances), Output: d.Output, Settings: map[string]string{
+	d.stack, err = stack.Start(ctx, stack.Options{Dir: d.Dir, App: d.App, Instances: max(1, d.Instances), Output: d.Output, Faults: d.Faults, Settings: map[string]string{
 		"TICK_SCHEDULE": "*/5 * * * * *", "LONGEST_REQUEST": "3s", "WAKE_GRACE": "15s", "LEASE": "15s", "RUN_BUDGET": d.Budget.String()}})
 	if err != nil {
 		return err
@@ -147,7 +155,10 @@ func (d *demo) start(ctx context.Context) (err error) {
 
 // drop puts endpoint.json and the CSV where an administrator would.
 func (d *demo) drop(ctx context.Context) error {
-	host, port := d.source.TLSAddr()
+	host, port, err := d.sourceAddr(ctx)
+	if err != nil {
+		return err
+	}
 	description, err := json.MarshalIndent(map[string]any{"host": host, "port": port, "security": "tls", "ca": string(d.source.CA()), "slots": 3, "syncEvery": "3s"}, "", "  ")
 	if err != nil {
 		return err
@@ -162,6 +173,23 @@ func (d *demo) drop(ctx context.Context) error {
 	d.began = time.Now()
 	_, err = d.stack.Drop.Put(ctx, endpoint+"/"+batch+".csv", []byte(csv), nil, migrate.Condition{})
 	return err
+}
+
+// sourceAddr is where the app reaches the source.
+func (d *demo) sourceAddr(ctx context.Context) (host string, port int, err error) {
+	host, port = d.source.TLSAddr()
+	if d.Faults == nil {
+		return host, port, nil
+	}
+	d.between, err = faults.StartProxy(context.WithoutCancel(ctx), faults.ProxyOptions{Name: "source", Upstream: net.JoinHostPort(host, strconv.Itoa(port)), Plan: d.Faults})
+	if err != nil {
+		return "", 0, err
+	}
+	_, text, err := net.SplitHostPort(d.between.Addr())
+	if err == nil {
+		port, err = strconv.Atoi(text)
+	}
+	return host, port, err
 }
 
 // catchUp delivers new mail to the source and waits until it has arrived.

@@ -24,7 +24,7 @@ type HTTPProxyOptions struct {
 }
 
 // HTTPProxy carries HTTP requests to a part that knows no plan, such as a storage emulator. Its points
-// are NAME.<METHOD>, with path and query as detail: Delay, AnswerLate, LoseAnswer, WorkLate, Cut,
+// are NAME.<METHOD>, with "path?query" as detail, the path decoded: Delay, AnswerLate, LoseAnswer, WorkLate, Cut,
 // Throttle, Answer, Expire. Requests keep path, query, headers and body, so that signatures stay valid.
 type HTTPProxy struct {
 	o        HTTPProxyOptions
@@ -72,7 +72,7 @@ func (p *HTTPProxy) Close() error {
 // serve does what a rule says, or forwards. Panicking with http.ErrAbortHandler is net/http's way to
 // cut a connection in the middle of an exchange.
 func (p *HTTPProxy) serve(w http.ResponseWriter, r *http.Request) {
-	rule := p.o.Plan.At(p.o.Name+"."+r.Method, r.URL.RequestURI())
+	rule := p.o.Plan.At(p.o.Name+"."+r.Method, r.URL.Path+"?"+r.URL.RawQuery)
 	if rule == nil {
 		p.forward.ServeHTTP(w, r)
 		return

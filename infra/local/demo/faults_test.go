@@ -1,0 +1,45 @@
+package demo
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"mailferry/infra/local/faults"
+)
+
+// troubles are one of each kind, at every joint of the app. Each is to strike during the first sync.
+var troubles = []faults.Rule{
+	// The target does the work and nobody hears of it, or does it after the connection died.
+	{At: "imap.APPEND", Skip: 20, Times: 3, Do: faults.LoseAnswer},
+	{At: "imap.APPEND", Skip: 60, Times: 2, Do: faults.WorkLate, After: 1500 * time.Millisecond},
+	{At: "imap.APPEND", Skip: 100, Times: 2, Do: faults.CutAfter, Bytes: 700},
+	{At: "imap.APPEND", Skip: 150, Times: 1, Do: faults.Throttle, After: 2 * time.Second},
+	// The source breaks off in the middle of messages.
+	{At: "source.down", Skip: 2, Times: 3, Do: faults.CutAfter, Bytes: 50_000},
+	// The storage does what it was told and its answer gets lost; a lease is taken away.
+	{At: "blob.PUT", Match: "/mailboxes/", Skip: 10, Times: 3, Do: faults.LoseAnswer},
+	{At: "blob.PUT", Match: "comp=appendblock", Skip: 5, Times: 2, Do: faults.LoseAnswer},
+	{At: "blob.PUT", Match: "comp=lease", Skip: 12, Times: 1, Do: faults.Expire},
+	{At: "blob.GET", Skip: 30, Times: 2, Do: faults.Throttle},
+}
+
+// The main job while every part misbehaves: still, every message is there once.
+func TestMainJobThroughFaults(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	plan := faults.New()
+	ids := make(map[string]faults.Rule)
+	for _, rule := range troubles {
+		ids[plan.Add(rule)] = rule
+	}
+	err := Run(ctx, Options{Dir: t.TempDir(), App: app, Messages: 600, Instances: 2, Budget: 5 * time.Second, Faults: plan, Out: logWriter{t}})
+	if err != nil {
+		t.Error(err)
+	}
+	for id, rule := range ids {
+		if plan.Taken(id) < rule.Times {
+			t.Errorf("%s at %s struck %d times, not %d: the test does not show what it means to", rule.Do, rule.At, plan.Taken(id), rule.Times)
+		}
+	}
+}
