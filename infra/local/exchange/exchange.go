@@ -8,6 +8,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -16,13 +17,13 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"time"
 
 	"mailferry/infra/local/exchange/graph"
 	"mailferry/infra/local/exchange/imap"
 	"mailferry/infra/local/exchange/store"
+	"mailferry/infra/local/exchange/strike"
 	"mailferry/infra/local/exchange/token"
 	"mailferry/infra/local/faults"
 )
@@ -55,6 +56,7 @@ type Options struct {
 	// temporary directory is used and removed by Close.
 	Dir                string
 	GraphAddr          string // default "127.0.0.1:0"
+	UploadAddr         string // of the host for large attachments, called localhost; default "127.0.0.1:0"
 	IMAPAddr           string // default "127.0.0.1:0"
 	TenantID, ClientID string
 	ClientSecret       string
@@ -67,12 +69,21 @@ type Options struct {
 	MaxConnectionsPerMailbox int           // over IMAP; default 16
 	TokenLifetime            time.Duration // default 1 hour
 	MaxItemsPerFolder        int           // default store.DefaultMaxItemsPerFolder
-	// Faults makes the faces misbehave; nil has no rules.
+	// Faults makes the faces misbehave; nil has no rules. The verbs are
+	// "expire-tokens", "move" and "fill-quota".
 	Faults *faults.Plan
+	// Graph are the limits of Microsoft Graph; MessageSize is MaxMessageSize.
+	Graph graph.Limits
+	// GraphRoles are the application permissions that were consented to;
+	// default token.DefaultRoles.
+	GraphRoles []string
+	// UnverifiedDomains are domains of the tenant beside those of the users.
+	UnverifiedDomains []string
 }
 
 func (o Options) withDefaults() Options {
 	o.GraphAddr = cmp.Or(o.GraphAddr, "127.0.0.1:0")
+	o.UploadAddr = cmp.Or(o.UploadAddr, "127.0.0.1:0")
 	o.IMAPAddr = cmp.Or(o.IMAPAddr, "127.0.0.1:0")
 	o.TenantID = cmp.Or(o.TenantID, DefaultTenantID)
 	o.ClientID = cmp.Or(o.ClientID, DefaultClientID)
@@ -86,6 +97,10 @@ func (o Options) withDefaults() Options {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if o.GraphRoles == nil {
+		o.GraphRoles = token.DefaultRoles
+	}
+	o.Graph.MessageSize = o.MaxMessageSize
 	return o
 }
 
@@ -94,7 +109,8 @@ type Server struct {
 	store   *store.Store
 	ca      []byte
 	temp    string // directory to remove, "" if none
-	http    *http.Server
+	http    []*http.Server
+	late    []*strike.Handler
 	graph   net.Listener
 	imap    *imap.Server
 	imapOn  string
@@ -138,8 +154,13 @@ func (s *Server) start(ctx context.Context, o Options) error {
 	}
 	authority := &token.Authority{
 		TenantID: o.TenantID, ClientID: o.ClientID, ClientSecret: o.ClientSecret,
-		Key: key, Lifetime: o.TokenLifetime, Now: o.Now,
+		Key: key, Lifetime: o.TokenLifetime, Now: o.Now, Roles: o.GraphRoles,
 	}
+	o.Faults.Verb("expire-tokens", func(context.Context, json.RawMessage) error {
+		authority.ExpireAll()
+		return nil
+	})
+	o.Faults.Verb("move", graph.Move(s.store))
 	tlsConfig := &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
 	if err := s.startIMAP(ctx, o, authority, tlsConfig.Clone()); err != nil {
 		return err
@@ -170,41 +191,6 @@ func (s *Server) startIMAP(ctx context.Context, o Options, a *token.Authority, t
 		},
 		Now: o.Now, Faults: o.Faults,
 		MaxMessageSize: o.MaxMessageSize, MaxConnectionsPerMailbox: o.MaxConnectionsPerMailbox,
-	})
-	return nil
-}
-
-// startHTTP serves Graph and the token endpoint from one listener.
-func (s *Server) startHTTP(ctx context.Context, o Options, a *token.Authority, t *tls.Config) error {
-	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", o.GraphAddr)
-	if err != nil {
-		return fmt.Errorf("listen for Graph: %w", err)
-	}
-	s.graph = ln
-	login := http.NewServeMux()
-	a.Register(login)
-	face := graph.New(graph.Options{
-		Store: s.store, TenantID: o.TenantID, Logger: o.Logger, Now: o.Now,
-		Check: func(raw string) error {
-			_, err := a.Check(raw, token.Graph)
-			return err
-		},
-	})
-	s.http = &http.Server{
-		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if strings.HasPrefix(r.URL.Path, "/v1.0/") {
-				face.ServeHTTP(w, r)
-			} else {
-				login.ServeHTTP(w, r)
-			}
-		}),
-		TLSConfig: t, ReadHeaderTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute,
-		ErrorLog: slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug),
-	}
-	s.serving.Go(func() {
-		if err := s.http.ServeTLS(ln, "", ""); !errors.Is(err, http.ErrServerClosed) {
-			o.Logger.Error("serve Graph", "error", err)
-		}
 	})
 	return nil
 }
@@ -245,9 +231,12 @@ func (s *Server) shutdown() error {
 	if s.imap != nil {
 		errs = append(errs, s.imap.Close())
 	}
-	if s.http != nil {
-		errs = append(errs, s.http.Close())
-		s.serving.Wait()
+	for _, server := range s.http {
+		errs = append(errs, server.Close())
+	}
+	s.serving.Wait()
+	for _, h := range s.late {
+		h.Close()
 	}
 	if s.store != nil {
 		errs = append(errs, s.store.Close())

@@ -160,7 +160,7 @@ func TestGraphUsers(t *testing.T) {
 	g.want(g.get("/users/nobox@contoso.test/mailFolders/inbox"), 404, "MailboxNotEnabledForRESTAPI")
 	g.want(g.get("/users?$filter="+esc("userPrincipalName ne 'x'")), 400, "Request_UnsupportedQuery")
 	g.want(g.get("/users?$count=true&$filter="+esc("userPrincipalName ne 'x'"), "ConsistencyLevel: eventual"), 200, "")
-	g.want(g.get("/users?$filter="+esc("shoeSize eq 4")), 400, "BadRequest")
+	g.want(g.get("/users?$filter="+esc("shoeSize eq 4")), 400, "RequestBroker--ParseUri")
 	r = g.want(g.get("/users/"+anna+"/settings/exchange"), 200, "")
 	if want := "MBX:" + m.User().MailboxGUID + "@" + DefaultTenantID; r.body["primaryMailboxId"] != want {
 		t.Errorf("got %v, want %s", r.body["primaryMailboxId"], want)

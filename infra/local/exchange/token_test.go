@@ -67,7 +67,8 @@ func TestTokenRefused(t *testing.T) {
 		{"no secret", DefaultTenantID, "client_secret", "", 401, "invalid_client"},
 		{"client", DefaultTenantID, "client_id", "wrong", 400, "unauthorized_client"},
 		{"grant", DefaultTenantID, "grant_type", "password", 400, "unsupported_grant_type"},
-		{"scope", DefaultTenantID, "scope", "https://elsewhere.test/.default", 400, "invalid_scope"},
+		{"resource", DefaultTenantID, "scope", "https://elsewhere.test/.default", 400, "invalid_resource"},
+		{"scope", DefaultTenantID, "scope", token.Graph + "/Mail.ReadWrite", 400, "invalid_scope"},
 		{"tenant", "other", "scope", token.Graph + "/.default", 400, "invalid_tenant"},
 	}
 	c := httpClient(t, s)

@@ -6,49 +6,12 @@ import (
 	"io"
 	"mime"
 	"net/http"
-	"strconv"
 	"strings"
-	"time"
 
 	"mailferry/infra/local/exchange/store"
+	"mailferry/infra/local/exchange/strike"
+	"mailferry/infra/local/faults"
 )
-
-type emailAddress struct {
-	Name    string `json:"name"`
-	Address string `json:"address"`
-}
-
-type recipient struct {
-	EmailAddress emailAddress `json:"emailAddress"`
-}
-
-// messageBody is a message as clients write it. Pointers tell absent from
-// empty. Properties that are read-only (the dates, isDraft) are not looked at.
-type messageBody struct {
-	Subject *string `json:"subject"`
-	Body    *struct {
-		ContentType string `json:"contentType"`
-		Content     string `json:"content"`
-	} `json:"body"`
-	From              *recipient  `json:"from"`
-	Sender            *recipient  `json:"sender"`
-	To                []recipient `json:"toRecipients"`
-	Cc                []recipient `json:"ccRecipients"`
-	Bcc               []recipient `json:"bccRecipients"`
-	ReplyTo           []recipient `json:"replyTo"`
-	InternetMessageID *string     `json:"internetMessageId"`
-	Importance        *string     `json:"importance"`
-	IsRead            *bool       `json:"isRead"`
-	Categories        *[]string   `json:"categories"`
-	Flag              *struct {
-		FlagStatus string `json:"flagStatus"`
-	} `json:"flag"`
-	Headers *[]struct {
-		Name  string `json:"name"`
-		Value string `json:"value"`
-	} `json:"internetMessageHeaders"`
-	Properties []property `json:"singleValueExtendedProperties"`
-}
 
 func (f *face) createMessage(w http.ResponseWriter, r *request) error {
 	target := store.DraftsID
@@ -64,26 +27,47 @@ func (f *face) createMessage(w http.ResponseWriter, r *request) error {
 	var n store.NewItem
 	switch {
 	case err == nil && typ == "application/json":
-		n, err = r.fromJSON(f.o.Now())
+		n, err = f.fromJSON(r)
 	case err == nil && typ == "text/plain" && !inFolder:
-		n, err = r.fromMIME()
+		n, err = f.fromMIME(r)
 	default:
-		// MIME is not taken under a folder (microsoft-graph-docs-contrib issue 503).
+		// MIME is not taken under a folder (microsoft-graph-docs-contrib issues 503 and 189).
 		return errBody
 	}
 	if err != nil {
 		return err
 	}
+	if n.Body.Size == 0 {
+		w.WriteHeader(http.StatusOK) // see Limits.LostMIME
+		return nil
+	}
 	it, err := r.mailbox.Add(target, n)
 	if err != nil {
 		return err
 	}
-	return f.writeMessage(w, r, http.StatusCreated, it)
+	return f.writeCreated(w, r, it)
+}
+
+// writeCreated answers with a message that came into being, which may be
+// elsewhere by then.
+func (f *face) writeCreated(w http.ResponseWriter, r *request, it *store.Item) error {
+	out, err := r.messageJSON(it)
+	if err != nil {
+		return err
+	}
+	if rule := strike.Rule(r.Context()); rule != nil && rule.Do == faults.Move {
+		if err := moveAway(r.mailbox, it, rule.To); err != nil {
+			return err
+		}
+	}
+	out["@odata.context"] = baseURL(r.Request) + "/$metadata#users('" + r.mailbox.User().ID + "')/messages/$entity"
+	writeJSON(w, http.StatusCreated, out)
+	return nil
 }
 
 // fromMIME makes a message of base64 MIME. It is a draft, whatever it says
 // (https://learn.microsoft.com/graph/api/user-post-messages).
-func (r *request) fromMIME() (store.NewItem, error) {
+func (f *face) fromMIME(r *request) (store.NewItem, error) {
 	encoded, err := io.ReadAll(r.Body)
 	if err != nil {
 		return store.NewItem{}, err
@@ -95,108 +79,91 @@ func (r *request) fromMIME() (store.NewItem, error) {
 	if bytes.Count(raw, []byte("\n")) != bytes.Count(raw, []byte("\r\n")) {
 		return store.NewItem{}, errBody
 	}
+	if f.o.Limits.LostMIME > 0 && len(raw) > f.o.Limits.LostMIME {
+		return store.NewItem{}, nil
+	}
+	if err := f.checkSize(r.mailbox, int64(len(raw))); err != nil {
+		return store.NewItem{}, err
+	}
 	body, err := r.mailbox.Store().Receive(bytes.NewReader(raw), int64(len(raw)))
 	return store.NewItem{Body: body, Flags: store.Draft | store.Seen}, err
 }
 
 // fromJSON makes a message of JSON. MAPI properties given here, and only here,
 // decide on the dates and on whether it is a draft.
-func (r *request) fromJSON(now time.Time) (store.NewItem, error) {
-	var n store.NewItem
+func (f *face) fromJSON(r *request) (n store.NewItem, err error) {
 	var b messageBody
-	if err := r.decode(&b); err != nil {
+	if err := r.decode(&b, "message"); err != nil {
 		return n, err
 	}
-	if err := b.checkHeaders(); err != nil {
+	it, files, err := f.read(r, &b)
+	if err != nil {
 		return n, err
 	}
-	it := store.Item{Flags: store.Draft | store.Seen}
-	for _, p := range b.Properties {
-		id, err := normalizeID(p.ID)
+	raw := b.mime(it)
+	db := r.mailbox.Store()
+	body, err := db.Receive(bytes.NewReader(raw), int64(len(raw)))
+	for _, a := range files {
 		if err != nil {
 			return n, err
 		}
-		if err := atCreation(&it, id, p.Value); err != nil {
-			return n, err
+		body, err = attach(db, body, a)
+	}
+	if err == nil {
+		err = f.checkSize(r.mailbox, body.Size)
+	}
+	return store.NewItem{
+		Body: body, Received: it.Received, Sent: it.Sent, Flags: it.Flags, Subject: it.Subject, MessageID: it.MessageID,
+		Categories: it.Categories, Importance: it.Importance, Properties: it.Properties,
+	}, err
+}
+
+// read checks a message to create, and says what it will be.
+func (f *face) read(r *request, b *messageBody) (*store.Item, []newAttachment, error) {
+	if b.MultiValueProperties != nil || b.Extensions != nil {
+		return nil, nil, errNotPlayed
+	}
+	if err := b.checkHeaders(); err != nil {
+		return nil, nil, err
+	}
+	var files []newAttachment
+	for _, file := range b.Attachments {
+		a, err := file.attachment()
+		if err != nil {
+			return nil, nil, err
+		}
+		files = append(files, a)
+	}
+	it := &store.Item{Flags: store.Draft | store.Seen}
+	if b.InternetMessageID != nil {
+		it.MessageID = *b.InternetMessageID
+	}
+	if err := f.normalize(r, b.Properties, b.headers()); err != nil {
+		return nil, nil, err
+	}
+	for _, p := range b.Properties {
+		if err := atCreation(it, p.ID, p.Value); err != nil {
+			return nil, nil, err
 		}
 	}
-	if err := b.apply(&it); err != nil {
-		return n, err
+	if err := b.apply(it); err != nil {
+		return nil, nil, err
 	}
+	if b.Subject != nil {
+		it.Subject = *b.Subject
+	}
+	now := f.o.Now().UTC()
 	if it.Received.IsZero() {
 		it.Received = now
 	}
 	if it.Sent.IsZero() {
 		it.Sent = now
 	}
-	raw := b.mime(&it)
-	body, err := r.mailbox.Store().Receive(bytes.NewReader(raw), int64(len(raw)))
-	return store.NewItem{
-		Body: body, Received: it.Received, Sent: it.Sent, Flags: it.Flags, Subject: it.Subject,
-		Categories: it.Categories, Importance: it.Importance, Properties: it.Properties,
-	}, err
-}
-
-// atCreation sets an extended property of a message that is not saved yet.
-func atCreation(it *store.Item, id, value string) (err error) {
-	switch id {
-	case propMessageFlags:
-		n, err := strconv.Atoi(value)
-		if err != nil {
-			return badProperty(id)
-		}
-		it.Flags &^= store.Draft | store.Seen
-		if n&mfUnsent != 0 {
-			it.Flags |= store.Draft
-		}
-		if n&mfRead != 0 {
-			it.Flags |= store.Seen
-		}
-	case propDelivered:
-		it.Received, err = parseSystemTime(id, value)
-	case propSubmitted:
-		it.Sent, err = parseSystemTime(id, value)
-	default:
-		apply(it, id, value)
-	}
-	return err
-}
-
-func parseSystemTime(id, value string) (time.Time, error) {
-	t, err := time.Parse(time.RFC3339Nano, value)
-	if err != nil {
-		return t, badProperty(id)
-	}
-	return t.UTC(), nil
-}
-
-func badProperty(id string) error {
-	return &refusal{400, "ErrorInvalidExtendedPropertyValue", "The value of the extended property " + id + " is invalid."}
-}
-
-// checkHeaders applies the rules for custom headers
-// (https://learn.microsoft.com/graph/api/resources/internetmessageheader).
-func (b *messageBody) checkHeaders() error {
-	if b.Headers == nil {
-		return nil
-	}
-	if len(*b.Headers) == 0 || len(*b.Headers) > 5 {
-		return errHeaderCount
-	}
-	for _, h := range *b.Headers {
-		if _, ok := cutPrefixFold(h.Name, "x-"); !ok || len(h.Value) > 995 || strings.ContainsAny(h.Name+h.Value, "\r\n") {
-			return &refusal{400, "InvalidInternetMessageHeader",
-				"The internet message header name '" + h.Name + "' should start with 'x-' or 'X-'."}
-		}
-	}
-	return nil
+	return it, files, nil
 }
 
 // apply sets what a client may set of a message at any time.
 func (b *messageBody) apply(it *store.Item) error {
-	if b.Subject != nil {
-		it.Subject = *b.Subject
-	}
 	if b.IsRead != nil {
 		it.Flags &^= store.Seen
 		if *b.IsRead {
@@ -227,26 +194,34 @@ func (b *messageBody) apply(it *store.Item) error {
 	return nil
 }
 
-// updateMessage serves PATCH. The subject and the like can be changed of
-// drafts only.
+// draftOnly tells whether the body has what can be changed of a draft only
+// (https://learn.microsoft.com/graph/api/message-update).
+func (b *messageBody) draftOnly() bool {
+	return b.Subject != nil || b.Body != nil || b.InternetMessageID != nil || b.ReplyTo != nil || b.From != nil ||
+		b.Sender != nil || b.To != nil || b.Cc != nil || b.Bcc != nil
+}
+
+// updateMessage serves PATCH. A value that is read-only is taken and changes
+// nothing, the flags of PidTagMessageFlags and isDraft above all.
 func (f *face) updateMessage(w http.ResponseWriter, r *request) error {
+	var b messageBody
+	if err := r.decode(&b, "message"); err != nil {
+		return err
+	}
 	it, err := r.message()
 	if err != nil {
 		return err
 	}
-	var b messageBody
-	if err := r.decode(&b); err != nil {
-		return err
-	}
-	if b.Subject != nil && it.Flags&store.Draft == 0 {
-		return &refusal{400, "ErrorInvalidRequest", "The property can be changed of a draft only."}
-	}
-	for i, p := range b.Properties {
-		if b.Properties[i].ID, err = normalizeID(p.ID); err != nil {
-			return err
-		}
+	switch {
+	case b.draftOnly() && it.Flags&store.Draft == 0:
+		return refuse(400, "ErrorInvalidRequest", "The property can be changed of a draft only.")
+	case b.draftOnly(), b.Attachments != nil, b.MultiValueProperties != nil, b.Extensions != nil, b.Headers != nil:
+		return errNotPlayed
 	}
 	if err := b.apply(&store.Item{}); err != nil {
+		return err
+	}
+	if err := f.normalize(r, b.Properties, nil); err != nil {
 		return err
 	}
 	it, err = r.mailbox.Update(it.ID, func(it *store.Item) {

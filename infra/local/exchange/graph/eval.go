@@ -16,6 +16,16 @@ type object func(name string) (any, error)
 
 var errNoProperty = errors.New("no such property")
 
+// propertyID is the id of an extended property. It compares in its normalised
+// form, and its name with case
+// (https://learn.microsoft.com/graph/api/singlevaluelegacyextendedproperty-get).
+type propertyID string
+
+// propertyValue is the value of an extended property, as text.
+type propertyValue struct{ typ, text string }
+
+func (v propertyValue) isString() bool { return v.typ == "String" }
+
 // scope is an object with the variables of the lambdas around.
 type scope struct {
 	root object
@@ -93,6 +103,19 @@ func compare(op string, left, right any) (bool, error) {
 	}
 	var order int
 	switch l := left.(type) {
+	case propertyID:
+		r, ok := right.(string)
+		if !ok || op != "eq" {
+			return false, mismatch(left, right)
+		}
+		id, err := normalizeID(r)
+		return id == string(l), err
+	case propertyValue:
+		// Without a cast nothing but strings compares with a string.
+		if r, ok := right.(string); ok && l.isString() {
+			return compare(op, l.text, r)
+		}
+		return false, nil
 	case string:
 		r, ok := right.(string)
 		if !ok {
@@ -187,6 +210,9 @@ func (s scope) call(e call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if v, ok := first.(propertyValue); ok && v.isString() {
+		first = v.text
+	}
 	text, ok := first.(string)
 	part, ok2 := second.(string)
 	if !ok || !ok2 {
@@ -208,6 +234,9 @@ func (s scope) call(e call) (any, error) {
 func cast(v any, to expr) (any, error) {
 	p, ok := to.(path)
 	text, ok2 := v.(string)
+	if pv, isValue := v.(propertyValue); isValue {
+		text, ok2 = pv.text, true
+	}
 	if !ok || len(p) != 1 {
 		return nil, fmt.Errorf("%w: cast to what", errFilter)
 	}
@@ -227,6 +256,8 @@ func cast(v any, to expr) (any, error) {
 			return nil, nil
 		}
 		return t, nil
+	case "edm.string":
+		return text, nil
 	case "edm.boolean":
 		return strings.EqualFold(text, "true"), nil
 	}

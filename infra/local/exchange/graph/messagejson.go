@@ -1,9 +1,10 @@
 package graph
 
 import (
+	"html"
 	"io"
 	"net/mail"
-	"strconv"
+	"regexp"
 	"strings"
 	"time"
 
@@ -13,132 +14,18 @@ import (
 	"mailferry/infra/local/exchange/store"
 )
 
-func itoa(n int) string { return strconv.Itoa(n) }
-
 // maxBody bounds what is shown of a text, in octets.
 const maxBody = 1 << 20
 
-// messageObject gives a filter the properties of a message.
-func (r *request) messageObject(it *store.Item) object {
-	return func(name string) (any, error) {
-		switch name {
-		case "receivedDateTime":
-			return it.Received, nil
-		case "sentDateTime":
-			return it.Sent, nil
-		case "createdDateTime":
-			return it.Created, nil
-		case "lastModifiedDateTime":
-			return it.Modified, nil
-		case "internetMessageId":
-			return it.MessageID, nil
-		case "subject":
-			return it.Subject, nil
-		case "isRead":
-			return it.Flags&store.Seen != 0, nil
-		case "isDraft":
-			return it.Flags&store.Draft != 0, nil
-		case "importance":
-			return importance(it), nil
-		case "parentFolderId":
-			return folderID(r.mailbox, it.Folder), nil
-		case "categories":
-			return anySlice(it.Categories), nil
-		case "flag":
-			return object(func(name string) (any, error) {
-				if name != "flagStatus" {
-					return nil, errNoProperty
-				}
-				return flagStatus(it), nil
-			}), nil
-		case "singleValueExtendedProperties":
-			return propertyObjects(it), nil
-		case "from", "sender", "hasAttachments":
-			return r.headerObject(it, name)
-		}
-		return nil, errNoProperty
-	}
-}
-
-// headerObject gives a filter the properties that lie on disk.
-func (r *request) headerObject(it *store.Item, name string) (any, error) {
-	h, err := r.header(it)
-	if err != nil {
-		return nil, err
-	}
-	if name == "hasAttachments" {
-		return hasAttachments(h), nil
-	}
-	var a mail.Address
-	if list := h.Addresses(name); len(list) > 0 {
-		a = *list[0]
-	}
-	email := object(func(name string) (any, error) {
-		switch name {
-		case "address":
-			return a.Address, nil
-		case "name":
-			return a.Name, nil
-		}
-		return nil, errNoProperty
-	})
-	return object(func(name string) (any, error) {
-		if name != "emailAddress" {
-			return nil, errNoProperty
-		}
-		return email, nil
-	}), nil
-}
-
-func propertyObject(id, value string) object {
-	return func(name string) (any, error) {
-		switch name {
-		case "id":
-			return id, nil
-		case "value":
-			return value, nil
-		}
-		return nil, errNoProperty
-	}
-}
-
-func propertyObjects(it *store.Item) []any {
-	var out []any
-	for _, id := range []string{propMessageFlags, propDelivered, propSubmitted, propSize, propInternetID, propFlagStatus, propMessageClass} {
-		if v, ok := propertyOf(it, id); ok {
-			out = append(out, propertyObject(id, v))
-		}
-	}
-	for id, v := range it.Properties {
-		out = append(out, propertyObject(id, v))
-	}
-	return out
-}
-
-func anySlice(in []string) []any {
-	out := []any{}
-	for _, s := range in {
-		out = append(out, s)
-	}
-	return out
-}
-
-func importance(it *store.Item) string {
-	if it.Importance == "" {
-		return "normal"
-	}
-	return it.Importance
-}
-
-func flagStatus(it *store.Item) string {
-	if it.Flags&store.Flagged != 0 {
-		return "flagged"
-	}
-	return "notFlagged"
-}
-
-func hasAttachments(h store.Header) bool {
-	return strings.HasPrefix(strings.ToLower(h.Get("Content-Type")), "multipart/mixed")
+// messageProperties are the properties of a message
+// (https://learn.microsoft.com/graph/api/resources/message).
+var messageProperties = []string{
+	"id", "createdDateTime", "lastModifiedDateTime", "changeKey", "categories", "receivedDateTime", "sentDateTime",
+	"hasAttachments", "internetMessageId", "internetMessageHeaders", "subject", "body", "bodyPreview", "importance",
+	"parentFolderId", "conversationId", "conversationIndex", "uniqueBody", "sender", "from", "toRecipients",
+	"ccRecipients", "bccRecipients", "replyTo", "isDeliveryReceiptRequested", "isReadReceiptRequested", "isRead",
+	"isDraft", "webLink", "inferenceClassification", "flag", "singleValueExtendedProperties",
+	"multiValueExtendedProperties", "attachments", "extensions",
 }
 
 func (r *request) header(it *store.Item) (store.Header, error) {
@@ -152,19 +39,18 @@ func (r *request) header(it *store.Item) (store.Header, error) {
 // messageJSON shows a message, as far as it was selected.
 func (r *request) messageJSON(it *store.Item) (map[string]any, error) {
 	m, q := r.mailbox, r.query
-	change := strconv.FormatUint(it.ID<<16|it.Change, 36)
-	out := map[string]any{"@odata.etag": `W/"` + change + `"`, "id": messageID(m, it, r.immutable)}
+	out := map[string]any{"@odata.etag": etag(it), "id": messageID(m, it, r.immutable)}
 	sent := it.Sent
 	if sent.IsZero() {
 		sent = it.Received
 	}
 	for name, v := range map[string]any{
-		"createdDateTime": stamp(it.Created), "lastModifiedDateTime": stamp(it.Modified), "changeKey": change,
+		"createdDateTime": stamp(it.Created), "lastModifiedDateTime": stamp(it.Modified), "changeKey": changeKey(it),
 		"categories": anySlice(it.Categories), "receivedDateTime": stamp(it.Received), "sentDateTime": stamp(sent),
 		"internetMessageId": it.MessageID, "subject": it.Subject, "importance": importance(it),
 		"parentFolderId": folderID(m, it.Folder), "isRead": it.Flags&store.Seen != 0, "isDraft": it.Flags&store.Draft != 0,
 		"flag": map[string]any{"flagStatus": flagStatus(it)}, "inferenceClassification": "focused",
-		"isDeliveryReceiptRequested": nil, "isReadReceiptRequested": false,
+		"isDeliveryReceiptRequested": nil,
 	} {
 		if q.has(name, true) {
 			out[name] = v
@@ -176,30 +62,46 @@ func (r *request) messageJSON(it *store.Item) (map[string]any, error) {
 	if q.has("body", true) || q.has("bodyPreview", true) {
 		r.addBody(out, it)
 	}
+	if q.attach {
+		list, err := r.attachmentList(it)
+		if err != nil {
+			return nil, err
+		}
+		out["attachments"] = list
+	}
+	return out, r.addProperties(out, it)
+}
+
+// addProperties adds the extended properties that were asked for by $expand,
+// the only way to see them
+// (https://learn.microsoft.com/graph/api/singlevaluelegacyextendedproperty-get).
+func (r *request) addProperties(out map[string]any, it *store.Item) error {
 	var props []property
-	for _, id := range q.expand {
-		if v, ok := propertyOf(it, id); ok {
+	for _, id := range r.query.expand {
+		v, ok, err := r.propertyOf(it, id)
+		if err != nil {
+			return err
+		}
+		if ok {
 			props = append(props, property{id, v})
 		}
 	}
 	if props != nil {
 		out["singleValueExtendedProperties"] = props
 	}
-	return out, nil
+	return nil
 }
 
 func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05Z") }
 
+// recipientFields are the properties that hold recipients, by header field.
+var recipientFields = map[string]string{"toRecipients": "To", "ccRecipients": "Cc", "bccRecipients": "Bcc", "replyTo": "Reply-To"}
+
 // addHeader adds the properties that come from the header on disk.
 func (r *request) addHeader(out map[string]any, it *store.Item) error {
-	lists := map[string]string{"toRecipients": "To", "ccRecipients": "Cc", "bccRecipients": "Bcc", "replyTo": "Reply-To"}
-	names := []string{"from", "sender", "hasAttachments", "internetMessageHeaders"}
-	for name := range lists {
-		names = append(names, name)
-	}
-	wanted := false
-	for _, name := range names {
-		wanted = wanted || r.query.has(name, name != "internetMessageHeaders")
+	wanted := r.query.has("internetMessageHeaders", false)
+	for _, name := range []string{"toRecipients", "ccRecipients", "bccRecipients", "replyTo", "from", "sender", "hasAttachments", "isReadReceiptRequested"} {
+		wanted = wanted || r.query.has(name, true)
 	}
 	if !wanted {
 		return nil
@@ -208,7 +110,7 @@ func (r *request) addHeader(out map[string]any, it *store.Item) error {
 	if err != nil {
 		return err
 	}
-	for name, field := range lists {
+	for name, field := range recipientFields {
 		if r.query.has(name, true) {
 			out[name] = recipients(h.Addresses(field))
 		}
@@ -221,16 +123,29 @@ func (r *request) addHeader(out map[string]any, it *store.Item) error {
 		out["from"] = from[0]
 	}
 	if r.query.has("hasAttachments", true) {
-		out["hasAttachments"] = hasAttachments(h)
+		out["hasAttachments"] = r.hasAttachments(it, h)
 	}
-	if r.query.has("internetMessageHeaders", false) {
-		fields := []any{}
-		for _, f := range h {
-			fields = append(fields, map[string]any{"name": f.Name, "value": strings.ToValidUTF8(f.Value, "\uFFFD")})
-		}
-		out["internetMessageHeaders"] = fields
+	if r.query.has("isReadReceiptRequested", true) {
+		out["isReadReceiptRequested"] = it.Properties[propReceipt] == "true" ||
+			it.Properties[propReceipt] == "" && h.Get("Disposition-Notification-To") != ""
+	}
+	if r.query.has("internetMessageHeaders", false) && it.Flags&store.Draft == 0 {
+		out["internetMessageHeaders"] = headerFields(it, h)
 	}
 	return nil
+}
+
+// headerFields shows the fields of PidTagTransportMessageHeaders, if a client
+// set it, else those of the message.
+func headerFields(it *store.Item, h store.Header) []any {
+	if set, ok := it.Properties[propHeaders]; ok {
+		h = store.ParseHeader([]byte(set))
+	}
+	out := []any{}
+	for _, f := range h {
+		out = append(out, map[string]any{"name": f.Name, "value": strings.ToValidUTF8(f.Value, "\uFFFD")})
+	}
+	return out
 }
 
 func recipients(list []*mail.Address) []any {
@@ -245,7 +160,8 @@ func recipients(list []*mail.Address) []any {
 	return out
 }
 
-// addBody shows the first text part.
+// addBody shows the first text part, as HTML unless Prefer says otherwise
+// (https://learn.microsoft.com/graph/api/user-list-messages).
 func (r *request) addBody(out map[string]any, it *store.Item) {
 	kind, text := "text", ""
 	// A message that cannot be parsed is shown without text.
@@ -253,14 +169,28 @@ func (r *request) addBody(out map[string]any, it *store.Item) {
 		kind, text = firstText(e)
 	}
 	text = strings.ToValidUTF8(text, "\uFFFD")
-	if r.query.has("body", true) {
-		out["body"] = map[string]any{"contentType": kind, "content": text}
+	plain := text
+	if kind == "html" {
+		plain = html.UnescapeString(markup.ReplaceAllString(text, " "))
 	}
 	if r.query.has("bodyPreview", true) {
-		preview := []rune(strings.Join(strings.Fields(text), " "))
+		preview := []rune(strings.Join(strings.Fields(plain), " "))
 		out["bodyPreview"] = string(preview[:min(len(preview), 255)])
 	}
+	switch {
+	case !r.query.has("body", true):
+	case r.textBody:
+		out["body"] = map[string]any{"contentType": "text", "content": plain}
+	case kind == "html":
+		out["body"] = map[string]any{"contentType": "html", "content": text}
+	default:
+		out["body"] = map[string]any{"contentType": "html", "content": "<html><head>\r\n" +
+			`<meta http-equiv="Content-Type" content="text/html; charset=utf-8"></head><body><div class="PlainText">` +
+			strings.ReplaceAll(html.EscapeString(text), "\n", "<br>\n") + "</div></body></html>"}
+	}
 }
+
+var markup = regexp.MustCompile(`(?s)<(head|style|script)\b.*?</(head|style|script)>|<[^>]*>`)
 
 func firstText(e *message.Entity) (kind, text string) {
 	kind = "text"
@@ -270,7 +200,7 @@ func firstText(e *message.Entity) (kind, text string) {
 			return err
 		}
 		typ, _, _ := part.Header.ContentType()
-		if typ != "" && !strings.HasPrefix(typ, "text/") {
+		if typ != "" && !strings.HasPrefix(typ, "text/") || isAttachment(part) {
 			return nil
 		}
 		if typ == "text/html" {

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"sort"
+	"strconv"
 	"strings"
 	"time"
 
@@ -13,8 +14,11 @@ import (
 )
 
 func (f *face) listMessages(w http.ResponseWriter, r *request) error {
-	size, err := r.query.pageSize(10, 1000)
+	size, err := f.pageSize(r)
 	if err != nil {
+		return err
+	}
+	if err := r.checkSelect(); err != nil {
 		return err
 	}
 	items, err := r.find()
@@ -34,19 +38,38 @@ func (f *face) listMessages(w http.ResponseWriter, r *request) error {
 	return nil
 }
 
+// pageSize is 10, or $top up to 1000
+// (https://learn.microsoft.com/graph/api/user-list-messages).
+func (f *face) pageSize(r *request) (int, error) {
+	size, err := r.query.pageSize(10, 1000)
+	if most := f.o.Limits.PageSize; most > 0 {
+		size = min(size, most)
+	}
+	return size, err
+}
+
+func (r *request) checkSelect() error {
+	return r.query.checkSelect("message", func(name string) bool {
+		return slices.ContainsFunc(messageProperties, func(p string) bool { return strings.EqualFold(p, name) })
+	})
+}
+
 func (f *face) countMessages(w http.ResponseWriter, r *request) error {
 	items, err := r.find()
 	if err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "text/plain")
-	_, err = io.WriteString(w, itoa(len(items)))
+	_, err = io.WriteString(w, strconv.Itoa(len(items)))
 	return err
 }
 
 // find returns the messages that the request is for, in its order.
 func (r *request) find() ([]*store.Item, error) {
 	if err := r.query.checkOrder(); err != nil {
+		return nil, err
+	}
+	if _, err := filteredProperties(r.query.filter); err != nil {
 		return nil, err
 	}
 	candidates, err := r.candidates()
@@ -170,7 +193,7 @@ func wantedMessageID(e expr) (string, bool) {
 }
 
 // checkOrder refuses to sort by what Exchange has no order for, and by a
-// property that the filter does not name
+// property that the filter does not name first
 // (https://learn.microsoft.com/graph/api/user-list-messages).
 func (q query) checkOrder() error {
 	if q.orderBy == "" {
@@ -182,13 +205,13 @@ func (q query) checkOrder() error {
 	if q.filter == nil {
 		return nil
 	}
-	named := false
+	first := ""
 	walk(q.filter, func(e expr) {
-		if p, ok := e.(path); ok {
-			named = named || strings.EqualFold(p[0], q.orderBy)
+		if p, ok := e.(path); ok && first == "" {
+			first = p[0]
 		}
 	})
-	if !named {
+	if !strings.EqualFold(first, q.orderBy) {
 		return errTooComplex
 	}
 	return nil
@@ -235,6 +258,9 @@ func (r *request) message() (*store.Item, error) {
 }
 
 func (f *face) getMessage(w http.ResponseWriter, r *request) error {
+	if err := r.checkSelect(); err != nil {
+		return err
+	}
 	it, err := r.message()
 	if err != nil {
 		return err
@@ -286,28 +312,36 @@ func (f *face) deleteMessage(w http.ResponseWriter, r *request) error {
 	return nil
 }
 
-// moveMessage serves move and copy.
 func (f *face) moveMessage(w http.ResponseWriter, r *request) error {
+	return f.placeMessage(w, r, r.mailbox.Move)
+}
+
+func (f *face) copyMessage(w http.ResponseWriter, r *request) error {
+	return f.placeMessage(w, r, r.mailbox.Copy)
+}
+
+func (f *face) placeMessage(w http.ResponseWriter, r *request, place func(id, folder uint64) (*store.Item, error)) error {
 	it, err := r.message()
 	if err != nil {
 		return err
 	}
-	var body struct {
-		DestinationID string `json:"destinationId"`
-	}
-	if err := r.decode(&body); err != nil {
-		return err
-	}
-	to, err := findFolder(r.mailbox, body.DestinationID)
+	to, err := r.destination()
 	if err != nil {
 		return err
-	}
-	place := r.mailbox.Move
-	if strings.HasSuffix(r.URL.Path, "/copy") {
-		place = r.mailbox.Copy
 	}
 	if it, err = place(it.ID, to.ID); err != nil {
 		return err
 	}
-	return f.writeMessage(w, r, http.StatusCreated, it)
+	return f.writeCreated(w, r, it)
+}
+
+// destination reads the folder that a move or copy goes to.
+func (r *request) destination() (store.Folder, error) {
+	var body struct {
+		DestinationID string `json:"destinationId"`
+	}
+	if err := r.decode(&body, "move"); err != nil {
+		return store.Folder{}, err
+	}
+	return findFolder(r.mailbox, body.DestinationID)
 }

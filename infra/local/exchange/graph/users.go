@@ -2,6 +2,7 @@ package graph
 
 import (
 	"net/http"
+	"regexp"
 	"strings"
 
 	"mailferry/infra/local/exchange/store"
@@ -151,8 +152,7 @@ func (f *face) getUser(w http.ResponseWriter, r *http.Request) error {
 	key := r.PathValue("user")
 	m, ok := f.user(key)
 	if !ok {
-		return &refusal{404, "Request_ResourceNotFound",
-			"Resource '" + key + "' does not exist or one of its queried reference-property objects are not present."}
+		return noResource(key)
 	}
 	v, err := userJSON(m.User(), q)
 	if err != nil {
@@ -161,6 +161,11 @@ func (f *face) getUser(w http.ResponseWriter, r *http.Request) error {
 	v["@odata.context"] = baseURL(r) + "/$metadata#users/$entity"
 	writeJSON(w, http.StatusOK, v)
 	return nil
+}
+
+func noResource(key string) error {
+	return refuse(404, "Request_ResourceNotFound",
+		"Resource '"+key+"' does not exist or one of its queried reference-property objects are not present.")
 }
 
 // user looks a user up by id or UPN; paths take no alias
@@ -172,6 +177,23 @@ func (f *face) user(key string) (*store.Mailbox, bool) {
 	}
 	u := m.User()
 	return m, strings.EqualFold(key, u.ID) || strings.EqualFold(key, u.UserPrincipalName)
+}
+
+var guid = regexp.MustCompile(`^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$`)
+
+// findMailbox finds the mailbox that a path names; the codes tell who has none
+// (alcionai/corso, errors of its Graph package).
+func (f *face) findMailbox(key string) (*store.Mailbox, error) {
+	m, ok := f.user(key)
+	switch {
+	case !ok && guid.MatchString(key):
+		return nil, refuse(404, "ResourceNotFound", "Resource could not be discovered.")
+	case !ok:
+		return nil, refuse(404, "ErrorInvalidUser", "The requested user '"+key+"' is invalid.")
+	case !m.User().HasMailbox():
+		return nil, errNoMailbox
+	}
+	return m, nil
 }
 
 func userJSON(u store.User, q query) (map[string]any, error) {
@@ -189,14 +211,4 @@ func userJSON(u store.User, q query) (map[string]any, error) {
 		}
 	}
 	return out, nil
-}
-
-func (f *face) getExchangeSettings(w http.ResponseWriter, r *request) error {
-	id := "MBX:" + r.mailbox.User().MailboxGUID + "@" + f.o.TenantID
-	writeJSON(w, http.StatusOK, map[string]any{
-		"@odata.context":          baseURL(r.Request) + "/$metadata#users('" + r.mailbox.User().ID + "')/settings/exchange/$entity",
-		"primaryMailboxId":        id,
-		"inPlaceArchiveMailboxId": nil,
-	})
-	return nil
 }

@@ -21,6 +21,7 @@ type Folder struct {
 	Class       string `json:"class"`
 	UIDValidity uint32 `json:"uv"`
 	Hidden      bool   `json:"hidden,omitempty"` // outside of the visible tree (recoverable items)
+	Concealed   bool   `json:"conc,omitempty"`   // a client asked not to show it (PidTagAttributeHidden)
 
 	UIDNext  uint32 `json:"-"`
 	Total    int    `json:"-"`

@@ -18,6 +18,7 @@ const (
 	opDeleteFolder = "deleteFolder"
 	opItem         = "item"
 	opDeparture    = "departure"
+	opName         = "name"
 )
 
 // record is one line of the journal.
@@ -30,6 +31,7 @@ type record struct {
 	ID      uint64  `json:"id,omitempty"` // of what is deleted
 
 	Departure *Departure `json:"departure,omitempty"`
+	Name      string     `json:"name,omitempty"` // of a property
 }
 
 // journal appends records to a file, one JSON object a line and one write

@@ -24,7 +24,8 @@ type Mailbox struct {
 	nextFolder uint64
 	nextItem   uint64
 	appends    int
-	changed    chan struct{} // closed and replaced at every change
+	changed    chan struct{}   // closed and replaced at every change
+	names      map[string]bool // of named properties
 }
 
 func newMailbox(s *Store, number int) *Mailbox {
@@ -309,6 +310,8 @@ func (m *Mailbox) replay(r record) error {
 	switch {
 	case r.Op == opFolder && r.Folder != nil:
 		m.applyFolder(*r.Folder)
+	case r.Op == opName:
+		m.applyName(r.Name)
 	case r.Op == opDeleteFolder && m.folders[r.ID] != nil:
 		m.dropFolder(r.ID)
 	case r.Op == opItem && r.Item != nil && m.folders[r.Item.Folder] != nil:

@@ -1,0 +1,338 @@
+package graph
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/emersion/go-message"
+
+	"mailferry/infra/local/exchange/store"
+)
+
+// attachment is a part of a message that is no text of it.
+type attachment struct {
+	key, name, contentType, contentID string
+	inline, item                      bool
+}
+
+// attachmentProperties are the properties of a fileAttachment.
+var attachmentProperties = []string{"id", "lastModifiedDateTime", "name", "contentType", "size", "isInline", "contentId",
+	"contentLocation", "contentBytes", "item"}
+
+// isAttachment tells whether Exchange makes an attachment of a part.
+func isAttachment(part *message.Entity) bool {
+	typ, params, _ := part.Header.ContentType()
+	disposition, names, _ := part.Header.ContentDisposition()
+	switch {
+	case strings.HasPrefix(typ, "multipart/"):
+		return false
+	case part.Header.Get(keyField) != "", disposition == "attachment", names["filename"] != "", params["name"] != "":
+		return true
+	}
+	return typ != "" && !strings.HasPrefix(typ, "text/")
+}
+
+// attachments calls visit for each attachment until it returns an error; io.EOF
+// ends the walk. A message that cannot be parsed has those that can.
+func (r *request) attachments(it *store.Item, visit func(attachment, io.Reader) error) error {
+	e, err := message.Read(r.mailbox.Store().Open(it.Body))
+	if e == nil {
+		return nil
+	}
+	if err != nil && !message.IsUnknownCharset(err) && !message.IsUnknownEncoding(err) {
+		return nil
+	}
+	n := 0
+	var failed error
+	_ = e.Walk(func(_ []int, part *message.Entity, err error) error {
+		if err != nil && !message.IsUnknownCharset(err) && !message.IsUnknownEncoding(err) {
+			return err
+		}
+		if !isAttachment(part) {
+			return nil
+		}
+		n++
+		if err := visit(describe(part, n), part.Body); err != nil {
+			if !errors.Is(err, io.EOF) {
+				failed = err
+			}
+			return io.EOF
+		}
+		return nil
+	})
+	return failed
+}
+
+func describe(part *message.Entity, n int) attachment {
+	typ, params, _ := part.Header.ContentType()
+	disposition, names, _ := part.Header.ContentDisposition()
+	a := attachment{
+		key: part.Header.Get(keyField), name: names["filename"], contentType: typ,
+		contentID: strings.Trim(part.Header.Get("Content-Id"), "<> "), inline: disposition == "inline",
+	}
+	a.item = typ == "message/rfc822" && a.key == ""
+	if a.key == "" {
+		a.key = fmt.Sprint("part", n)
+	}
+	if a.name == "" {
+		a.name = params["name"]
+	}
+	decoded, err := new(mime.WordDecoder).DecodeHeader(a.name)
+	if err == nil {
+		a.name = decoded
+	}
+	if a.contentType == "" {
+		a.contentType = "application/octet-stream"
+	}
+	return a
+}
+
+// hasAttachments is false if there are none but inline ones
+// (https://learn.microsoft.com/graph/api/resources/message).
+func (r *request) hasAttachments(it *store.Item, h store.Header) bool {
+	typ, _, _ := mime.ParseMediaType(h.Get("Content-Type"))
+	if typ == "" || strings.HasPrefix(typ, "text/") || typ == "multipart/alternative" {
+		return false
+	}
+	found := false
+	_ = r.attachments(it, func(a attachment, _ io.Reader) error { // no error of its own
+		if found = found || !a.inline; found {
+			return io.EOF
+		}
+		return nil
+	})
+	return found
+}
+
+// attachmentJSON shows an attachment. Its size is more than that of its content
+// (https://learn.microsoft.com/graph/outlook-large-attachments: 3,640,066 for
+// 3,483,322).
+func (r *request) attachmentJSON(it *store.Item, a attachment, content io.Reader) (map[string]any, error) {
+	bytes, err := io.ReadAll(content)
+	if err != nil {
+		bytes = nil // what cannot be decoded is empty
+	}
+	out := map[string]any{}
+	all := map[string]any{
+		"lastModifiedDateTime": stamp(it.Modified), "name": a.name, "contentType": a.contentType,
+		"size": len(bytes)*1045/1000 + 172, "isInline": a.inline,
+	}
+	if a.item {
+		out["@odata.type"] = "#microsoft.graph.itemAttachment"
+		all["contentType"] = nil
+	} else {
+		out["@odata.type"] = "#microsoft.graph.fileAttachment"
+		all["contentId"], all["contentLocation"] = orNull(a.contentID), nil
+		all["contentBytes"] = base64.StdEncoding.EncodeToString(bytes)
+	}
+	for name, v := range all {
+		if r.query.attach || r.query.has(name, true) {
+			out[name] = v
+		}
+	}
+	out["id"] = attachmentID(r.mailbox, it, r.immutable, a.key)
+	return out, nil
+}
+
+func orNull(s string) any {
+	if s == "" {
+		return nil
+	}
+	return s
+}
+
+func (r *request) attachmentList(it *store.Item) ([]any, error) {
+	out := []any{}
+	err := r.attachments(it, func(a attachment, content io.Reader) error {
+		v, err := r.attachmentJSON(it, a, content)
+		out = append(out, v)
+		return err
+	})
+	return out, err
+}
+
+func (r *request) checkAttachmentSelect() error {
+	return r.query.checkSelect("attachment", func(name string) bool {
+		return slices.ContainsFunc(attachmentProperties, func(p string) bool { return strings.EqualFold(p, name) })
+	})
+}
+
+func (f *face) listAttachments(w http.ResponseWriter, r *request) error {
+	if err := r.checkAttachmentSelect(); err != nil {
+		return err
+	}
+	it, err := r.message()
+	if err != nil {
+		return err
+	}
+	list, err := r.attachmentList(it)
+	if err != nil {
+		return err
+	}
+	r.query.writePage(w, r.Request, list, len(list), len(list))
+	return nil
+}
+
+// attachment finds what the path names and calls found with its content.
+func (r *request) attachment(found func(*store.Item, attachment, io.Reader) error) error {
+	i, err := parseID(r.mailbox, r.PathValue("attachment"))
+	if err != nil {
+		return err
+	}
+	it, err := r.message()
+	if err != nil {
+		return err
+	}
+	of, err := i.message(r.mailbox)
+	if err != nil {
+		return err
+	}
+	if of.ID != it.ID || i.key == "" {
+		return errItemNotFound
+	}
+	seen := false
+	err = r.attachments(it, func(a attachment, content io.Reader) error {
+		if a.key != i.key {
+			return nil
+		}
+		seen = true
+		if err := found(it, a, content); err != nil {
+			return err
+		}
+		return io.EOF
+	})
+	if err == nil && !seen {
+		return errItemNotFound
+	}
+	return err
+}
+
+func (f *face) getAttachment(w http.ResponseWriter, r *request) error {
+	if err := r.checkAttachmentSelect(); err != nil {
+		return err
+	}
+	return r.attachment(func(it *store.Item, a attachment, content io.Reader) error {
+		out, err := r.attachmentJSON(it, a, content)
+		if err != nil {
+			return err
+		}
+		out["@odata.context"] = baseURL(r.Request) + "/$metadata#users('" + r.mailbox.User().ID + "')/messages('" +
+			r.PathValue("id") + "')/attachments/$entity"
+		writeJSON(w, http.StatusOK, out)
+		return nil
+	})
+}
+
+// getAttachmentContent gives the octets of a file
+// (https://learn.microsoft.com/graph/api/attachment-get, example 6).
+func (f *face) getAttachmentContent(w http.ResponseWriter, r *request) error {
+	return r.attachment(func(_ *store.Item, a attachment, content io.Reader) error {
+		w.Header().Set("Content-Type", a.contentType)
+		_, err := io.Copy(w, content)
+		return err
+	})
+}
+
+// fileBody is an attachment as clients write it.
+type fileBody struct {
+	Type            string `json:"odataType"`
+	ID              any    `json:"id"`
+	Name            string `json:"name"`
+	ContentType     string `json:"contentType"`
+	ContentBytes    []byte `json:"contentBytes"`
+	ContentID       string `json:"contentId"`
+	ContentLocation any    `json:"contentLocation"`
+	IsInline        bool   `json:"isInline"`
+	Size            any    `json:"size"`
+	Modified        any    `json:"lastModifiedDateTime"`
+
+	Item map[string]any `json:"item"`
+}
+
+// attachment checks what a client wants to attach.
+func (b fileBody) attachment() (newAttachment, error) {
+	switch strings.TrimPrefix(strings.ToLower(b.Type), "#") {
+	case "microsoft.graph.fileattachment":
+	case "microsoft.graph.itemattachment":
+		// alcionai/corso issue 2372.
+		if b.Item["isDraft"] != nil || b.Item["isOrganizer"] != nil {
+			return newAttachment{}, errBody
+		}
+		return newAttachment{}, errNotPlayed
+	case "microsoft.graph.referenceattachment":
+		return newAttachment{}, errNotPlayed
+	default:
+		return newAttachment{}, errBody
+	}
+	if b.Name == "" || b.ContentBytes == nil {
+		return newAttachment{}, refuse(400, "ErrorInvalidRequest", "Required property missing: name and contentBytes of an attachment.")
+	}
+	return newAttachment{
+		key: newRequestID(), name: b.Name, contentType: b.ContentType, contentID: b.ContentID, inline: b.IsInline,
+		content: strings.NewReader(string(b.ContentBytes)), size: int64(len(b.ContentBytes)),
+	}, nil
+}
+
+// addAttachment serves POST. It is good for less than 3 MB, as the request
+// carries base64 (https://learn.microsoft.com/graph/outlook-large-attachments).
+func (f *face) addAttachment(w http.ResponseWriter, r *request) error {
+	it, err := r.message()
+	if err != nil {
+		return err
+	}
+	var b fileBody
+	if err := r.decode(&b, "attachment"); err != nil {
+		return err
+	}
+	a, err := b.attachment()
+	if err != nil {
+		return err
+	}
+	it, err = f.attachTo(r.mailbox, it, a)
+	if err != nil {
+		return err
+	}
+	out, err := r.attachmentJSON(it, attachment{
+		key: a.key, name: a.name, contentType: a.contentType, contentID: a.contentID, inline: a.inline,
+	}, strings.NewReader(string(b.ContentBytes)))
+	if err != nil {
+		return err
+	}
+	writeJSON(w, http.StatusCreated, out)
+	return nil
+}
+
+// attachTo puts an attachment to a stored message, if that does not grow beyond
+// what the mailbox takes.
+func (f *face) attachTo(m *store.Mailbox, it *store.Item, a newAttachment) (*store.Item, error) {
+	if err := f.checkSize(m, it.Body.Size+a.size); err != nil {
+		return nil, err
+	}
+	body, err := attach(m.Store(), it.Body, a)
+	if err != nil {
+		return nil, err
+	}
+	return m.Update(it.ID, func(it *store.Item) { it.Body = body })
+}
+
+// checkSize refuses a message that is larger than the mailbox takes. The code
+// is that of EWS: none is known of Graph
+// (https://learn.microsoft.com/exchange/client-developer/web-service-reference/responsecode).
+func (f *face) checkSize(m *store.Mailbox, size int64) error {
+	limit := f.o.Limits.MessageSize
+	if own := m.User().MaxReceiveSize; own > 0 {
+		limit = own
+	}
+	if limit > 0 && size > limit {
+		return refuse(413, "ErrorMessageSizeExceeded", "The message exceeds the maximum supported size.")
+	}
+	return nil
+}
+
+func (f *face) deleteAttachment(http.ResponseWriter, *request) error { return errNotPlayed }

@@ -1,0 +1,168 @@
+package graph
+
+import (
+	"net/mail"
+	"strings"
+
+	"mailferry/infra/local/exchange/store"
+)
+
+// messageObject gives a filter the properties of a message.
+func (r *request) messageObject(it *store.Item) object {
+	return func(name string) (any, error) {
+		switch name {
+		case "receivedDateTime":
+			return it.Received, nil
+		case "sentDateTime":
+			return it.Sent, nil
+		case "createdDateTime":
+			return it.Created, nil
+		case "lastModifiedDateTime":
+			return it.Modified, nil
+		case "internetMessageId":
+			return it.MessageID, nil
+		case "subject":
+			return it.Subject, nil
+		case "isRead":
+			return it.Flags&store.Seen != 0, nil
+		case "isDraft":
+			return it.Flags&store.Draft != 0, nil
+		case "importance":
+			return importance(it), nil
+		case "parentFolderId":
+			return folderID(r.mailbox, it.Folder), nil
+		case "categories":
+			return anySlice(it.Categories), nil
+		case "flag":
+			return object(func(name string) (any, error) {
+				if name != "flagStatus" {
+					return nil, errNoProperty
+				}
+				return flagStatus(it), nil
+			}), nil
+		case "singleValueExtendedProperties":
+			return r.propertyObjects(it)
+		case "from", "sender", "hasAttachments":
+			return r.headerObject(it, name)
+		}
+		return nil, errNoProperty
+	}
+}
+
+// headerObject gives a filter the properties that lie on disk.
+func (r *request) headerObject(it *store.Item, name string) (any, error) {
+	h, err := r.header(it)
+	if err != nil {
+		return nil, err
+	}
+	if name == "hasAttachments" {
+		return r.hasAttachments(it, h), nil
+	}
+	var a mail.Address
+	if list := h.Addresses(name); len(list) > 0 {
+		a = *list[0]
+	}
+	email := object(func(name string) (any, error) {
+		switch name {
+		case "address":
+			return a.Address, nil
+		case "name":
+			return a.Name, nil
+		}
+		return nil, errNoProperty
+	})
+	return object(func(name string) (any, error) {
+		if name != "emailAddress" {
+			return nil, errNoProperty
+		}
+		return email, nil
+	}), nil
+}
+
+func propertyObject(id, value string) object {
+	typ, _, _ := strings.Cut(id, " ")
+	return func(name string) (any, error) {
+		switch name {
+		case "id":
+			return propertyID(id), nil
+		case "value":
+			return propertyValue{typ, value}, nil
+		}
+		return nil, errNoProperty
+	}
+}
+
+// propertyObjects gives a filter the extended properties that it names.
+func (r *request) propertyObjects(it *store.Item) (any, error) {
+	ids, err := filteredProperties(r.query.filter)
+	if err != nil {
+		return nil, err
+	}
+	out := []any{}
+	for _, id := range ids {
+		v, ok, err := r.propertyOf(it, id)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			out = append(out, propertyObject(id, v))
+		}
+	}
+	return out, nil
+}
+
+// filteredProperties lists the extended properties that a filter names. Each
+// condition on them has to name one
+// (https://learn.microsoft.com/graph/api/singlevaluelegacyextendedproperty-get).
+func filteredProperties(e expr) (ids []string, err error) {
+	walk(e, func(e expr) {
+		l, ok := e.(lambda)
+		if !ok || l.collection[0] != "singleValueExtendedProperties" {
+			return
+		}
+		before := len(ids)
+		walk(l.body, func(e expr) {
+			b, ok := e.(binary)
+			if !ok || b.op != "eq" {
+				return
+			}
+			p, ok := b.left.(path)
+			c, ok2 := b.right.(constant)
+			text, ok3 := c.value.(string)
+			if !ok || !ok2 || !ok3 || len(p) != 2 || p[0] != l.variable || p[1] != "id" {
+				return
+			}
+			id, bad := normalizeID(text)
+			if bad != nil {
+				err = bad
+			}
+			ids = append(ids, id)
+		})
+		if len(ids) == before {
+			err = badRequest("The filter expression for singleValueExtendedProperties must name an id.")
+		}
+	})
+	return ids, err
+}
+
+func anySlice(in []string) []any {
+	out := []any{}
+	for _, s := range in {
+		out = append(out, s)
+	}
+	return out
+}
+
+func importance(it *store.Item) string {
+	if it.Importance == "" {
+		return "normal"
+	}
+	return it.Importance
+}
+
+func flagStatus(it *store.Item) string {
+	if it.Flags&store.Flagged != 0 {
+		return "flagged"
+	}
+	return "notFlagged"
+}
