@@ -160,7 +160,7 @@ func (s *Server) start(ctx context.Context, o Options) error {
 		authority.ExpireAll()
 		return nil
 	})
-	o.Faults.Verb("move", graph.Move(s.store))
+	graph.Verbs(o.Faults, s.store)
 	tlsConfig := &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
 	if err := s.startIMAP(ctx, o, authority, tlsConfig.Clone()); err != nil {
 		return err

@@ -47,6 +47,7 @@ var (
 	// microsoftgraph/msgraph-sdk-dotnet issues 1195 and 1287.
 	errConflict = refuse(412, "ErrorIrresolvableConflict", "The send or update operation could not be performed because "+
 		"the change key passed in the request does not match the current change key for the item.")
+	errInternal     = refuse(500, "ErrorInternalServerError", "An internal server error occurred. The operation failed.")
 	errAccessDenied = refuse(403, "ErrorAccessDenied", "Access is denied. Check credentials and try again.")
 	errPrivileges   = refuse(403, "Authorization_RequestDenied", "Insufficient privileges to complete the operation.")
 	// Not an answer of Graph: it tells a test that it left what is played here.
@@ -80,6 +81,10 @@ func told(err error) *refusal {
 		return errFolderExists
 	case errors.Is(err, store.ErrReadOnly):
 		return errDistinguished
+	case errors.Is(err, store.ErrQuota):
+		return errQuota
+	case errors.Is(err, store.ErrFolderFull):
+		return errInternal
 	case errors.Is(err, store.ErrNamedProperties):
 		return errNamedProperty
 	case errors.Is(err, errNoProperty):
@@ -106,7 +111,7 @@ func (f *face) fail(w http.ResponseWriter, r *http.Request, err error) {
 	e := told(err)
 	if e == nil {
 		f.o.Logger.Error("serve Graph request", "method", r.Method, "error", err)
-		e = refuse(500, "ErrorInternalServerError", "An internal server error occurred. The operation failed.")
+		e = errInternal
 	}
 	if e.after > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(int((e.after+time.Second-1)/time.Second)))
@@ -115,6 +120,11 @@ func (f *face) fail(w http.ResponseWriter, r *http.Request, err error) {
 		Date:      f.o.Now().UTC().Format("2006-01-02T15:04:05"),
 		RequestID: w.Header().Get("request-id"), ClientRequestID: w.Header().Get("client-request-id"),
 	}}
+	if errors.Is(err, store.ErrFolderFull) {
+		// What a folder of a million items answers
+		// (https://support.cloudm.io/hc/en-us/articles/9116343142684).
+		body.Message, body.InnerError.Code = "Cannot save changes made to an item to store.", errQuota.code
+	}
 	writeJSON(w, e.status, map[string]any{"error": body})
 }
 
@@ -145,7 +155,7 @@ var refusals = map[int]*refusal{
 	http.StatusConflict:            errFolderExists,
 	http.StatusPreconditionFailed:  errConflict,
 	http.StatusTooManyRequests:     refuse(429, "TooManyRequests", "Please retry again later."),
-	http.StatusInternalServerError: refuse(500, "ErrorInternalServerError", "An internal server error occurred. The operation failed."),
+	http.StatusInternalServerError: errInternal,
 	http.StatusServiceUnavailable:  refuse(503, "serviceNotAvailable", "The service is temporarily unavailable. Please retry later."),
 }
 

@@ -50,13 +50,5 @@ func (m *Mailbox) FindFolder(name string) (Folder, error) {
 	if id, ok := WellKnownID(name); ok {
 		return m.Folder(id)
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	at := m.folders[RootID]
-	for part := range strings.SplitSeq(name, "/") {
-		if at = m.child(at.ID, part); at == nil {
-			return Folder{}, fmt.Errorf("find folder %s: %w", name, ErrNoSuchFolder)
-		}
-	}
-	return m.snapshot(at), nil
+	return m.FolderByPath(strings.Split(name, "/"))
 }
