@@ -66,14 +66,19 @@ type wire struct {
 	br *bufio.Reader
 }
 
-func dialWire(t *testing.T, s *Server, user string) *wire {
+func dialRaw(t *testing.T, s *Server) *wire {
 	t.Helper()
 	c, err := tls.Dial("tcp", s.IMAPAddr(), trust(t, s))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	w := &wire{t, c, bufio.NewReader(c)}
+	return &wire{t, c, bufio.NewReader(c)}
+}
+
+func dialWire(t *testing.T, s *Server, user string) *wire {
+	t.Helper()
+	w := dialRaw(t, s)
 	w.line()
 	if user != "" {
 		raw := fmt.Sprintf("user=%s\x01auth=Bearer %s\x01\x01", user, fetchToken(t, s, token.Outlook+"/.default"))

@@ -61,11 +61,6 @@ func (s *session) before(c command) error {
 			return errConnection
 		}
 		s.conn.cutAfter(r.Bytes)
-	case r.Do == faults.LoseAnswer:
-		if s.bw.Flush() != nil {
-			return errConnection
-		}
-		s.conn.mute()
 	}
 	return nil
 }
@@ -81,12 +76,19 @@ func (s *session) refusePending(c command, reply error) error {
 // beforeWork is called when all of a command was read and before it has any
 // effect.
 func (s *session) beforeWork() error {
-	if s.fault == nil || s.fault.Do != faults.WorkLate {
-		return nil
+	switch {
+	case s.fault == nil:
+	case s.fault.Do == faults.LoseAnswer:
+		if s.bw.Flush() != nil {
+			return errConnection
+		}
+		s.conn.mute()
+	case s.fault.Do == faults.WorkLate:
+		s.conn.mute()
+		s.conn.Close()
+		return s.pause(s.fault.After)
 	}
-	s.conn.mute()
-	s.conn.Close()
-	return s.pause(s.fault.After)
+	return nil
 }
 
 // after does what a rule wants when a command has had its effect.

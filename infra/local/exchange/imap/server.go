@@ -155,9 +155,12 @@ func (s *Server) leave(m *store.Mailbox) {
 	}
 }
 
-// newSession makes the session of a connection.
+// newSession makes the session of a connection, its TLS handshake done.
 func newSession(s *Server, c net.Conn) (*session, error) {
 	conn, err := newClientConn(c)
+	if t, ok := c.(*tls.Conn); ok && err == nil {
+		err = t.HandshakeContext(s.ctx)
+	}
 	ses := &session{server: s, conn: conn, bw: bufio.NewWriterSize(conn, 16<<10)}
 	ses.in = &reader{br: bufio.NewReaderSize(conn, 16<<10), proceed: ses.proceed}
 	return ses, err
