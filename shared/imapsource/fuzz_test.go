@@ -93,6 +93,7 @@ func FuzzResponses(f *testing.F) {
 		s := played(newTape(parts, int(chunk)+1, time.Millisecond))
 		// Every call ends when the tape does.
 		_, _ = s.Folders(t.Context())
+		_, _ = s.States(t.Context(), []string{"A", "INBOX"})
 		_, _ = s.Open(t.Context(), "INBOX")
 		_, _ = s.UIDs(t.Context(), 1, 9)
 		_ = s.Describe(t.Context(), migrate.UIDsOf(1, 2, 3), func(migrate.MessageInfo) error { return nil })
@@ -124,6 +125,7 @@ func FuzzOddLine(f *testing.F) {
 		`LIST (\Sent) "/" "R&D"`, `LIST () NIL B&APw-ro`, `OK [UIDNEXT 4294967296] x`, `OK [CAPABILITY  A ]`,
 		`1 FETCH (UID 1 FLAGS (a]b \ ) INTERNALDATE "x" BODY[] "a")`, `CAPABILITY a  b`, `XLIST (`, `FLAGS (\`, `3 EXISTS`,
 		`NO [ALERT] [x`, `OK [PERMANENTFLAGS (\*)]`, `NAMESPACE (("" "/")("#mh/" NIL "X" ("Y"))) NIL ((x`, `OK [HIGHESTMODSEQ 99999999999999999999]`,
+		`STATUS INBOX (MESSAGES 1 UIDNEXT 4294967296 UIDVALIDITY 0 )`, `STATUS "R&D" (X (Y) MESSAGES  3`, `STATUS "(" ()`,
 	} {
 		f.Add(line)
 	}

@@ -110,6 +110,14 @@ func (r *responses) untagged(line string) error {
 		if list, ok := cleanList(whole, r.w.hideName); ok {
 			r.emit("* LIST " + list)
 		}
+	case "STATUS":
+		whole, err := r.foldLiterals(rest)
+		if err != nil {
+			return err
+		}
+		if state, ok := cleanState(whole, r.w.hideName); ok {
+			r.emit("* STATUS " + state)
+		}
 	case "NAMESPACE":
 		whole, err := r.foldLiterals(rest)
 		if err != nil {

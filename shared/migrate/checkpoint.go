@@ -92,6 +92,8 @@ type FolderCursor struct {
 	Done        UIDSet       `json:"done"`  // UIDs with an outcome in the ledger
 	Ledger      LedgerMark   `json:"ledger"`
 	Counts      Counts       `json:"counts"`
+	Known       FolderState  `json:"known,omitzero"`     // the state in which every message had an outcome or was in doubt; zero after taking a UID out of Done
+	Listed      time.Time    `json:"listed,omitzero"`    // when the UIDs of Known were listed
 	Gone        bool         `json:"gone,omitempty"`     // not listed at the source any more, or excluded
 	Stumbles    map[UID]int  `json:"stumbles,omitempty"` // times the connection broke within this message
 }

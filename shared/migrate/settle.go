@@ -79,7 +79,13 @@ func (m *mailboxRun) resend(f *FolderCursor, absent UIDSet) error {
 			return err
 		}
 	}
-	return m.window(f, absent)
+	known := f.Known
+	f.Known = FolderState{} // a window that ends early leaves messages that only a list of UIDs shows
+	if err := m.window(f, absent); err != nil {
+		return err
+	}
+	f.Known = known
+	return nil
 }
 
 // lookUp gives an outcome to each of these messages that the ledger or the target has, and returns

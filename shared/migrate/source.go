@@ -28,12 +28,12 @@ type SourceFolder struct {
 	Selectable bool // false for \Noselect and \NonExistent
 }
 
-// FolderState is what EXAMINE said.
+// FolderState is what EXAMINE or STATUS said. It can be stored.
 type FolderState struct {
-	UIDValidity   uint32
-	UIDNext       UID
-	Messages      int
-	HighestModSeq uint64 // 0: the server keeps none
+	UIDValidity   uint32 `json:"uidValidity"`
+	UIDNext       UID    `json:"uidNext"`
+	Messages      int    `json:"messages"`
+	HighestModSeq uint64 `json:"highestModSeq,omitempty"` // 0: the server keeps none
 }
 
 // Source reads one mailbox of one source server. It never changes anything there: EXAMINE and
@@ -43,6 +43,11 @@ type FolderState struct {
 type Source interface {
 	// Folders lists every folder of the mailbox, in a stable order.
 	Folders(ctx context.Context) ([]SourceFolder, error)
+
+	// States says of folders what Open would, without opening them and in few round trips. A folder
+	// that is left out has to be opened: the current one always is. Names are those of Folders, which
+	// was called before.
+	States(ctx context.Context, names []string) (map[string]FolderState, error)
 
 	// Open makes a folder current with EXAMINE. An open folder may be opened again to see news.
 	Open(ctx context.Context, name string) (FolderState, error)

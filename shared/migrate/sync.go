@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 )
@@ -52,9 +53,13 @@ func (m *mailboxRun) sync() error {
 	if err := m.absorbTails(); err != nil {
 		return err
 	}
+	quiet, err := m.unchanged()
+	if err != nil {
+		return err
+	}
 	var later error
 	for _, f := range m.cp.Folders {
-		if f.Gone {
+		if f.Gone || quiet[f] {
 			continue
 		}
 		err := m.syncFolder(f)
@@ -180,16 +185,26 @@ func (m *mailboxRun) softenBy(asked <-chan struct{}) {
 
 // syncFolder brings over what one folder has and its ledger has not.
 func (m *mailboxRun) syncFolder(f *FolderCursor) error {
-	existing, err := m.survey(f)
+	listed := time.Now().UTC()
+	state, existing, err := m.survey(f)
 	if err != nil {
 		return err
 	}
 	todo := existing.Minus(f.Done).Minus(m.doubtful(f.Key))
-	if todo.Empty() {
-		return nil
-	}
 	if f.Use == UseAll {
 		m.doubt(f, todo, true, time.Now())
+		todo = UIDSet{}
+	}
+	if err := m.bringOver(f, todo); err != nil {
+		return err
+	}
+	f.Known, f.Listed = state, listed
+	return nil
+}
+
+// bringOver moves messages of the folder that is open, window by window.
+func (m *mailboxRun) bringOver(f *FolderCursor, todo UIDSet) (err error) {
+	if todo.Empty() {
 		return nil
 	}
 	if f.Target.ID == "" {
@@ -213,30 +228,56 @@ func (m *mailboxRun) syncFolder(f *FolderCursor) error {
 	return nil
 }
 
+// trustStates is how long a folder that looks unchanged is not listed again. Servers whose STATUS is
+// wrong are found out within it.
+const trustStates = 24 * time.Hour
+
+// unchanged returns the folders in which nothing arrived and nothing changed since their last message
+// got its outcome: equal UIDNEXT means no arrival, and then an equal number of messages no removal.
+func (m *mailboxRun) unchanged() (map[*FolderCursor]bool, error) {
+	byName := make(map[string]*FolderCursor)
+	for _, f := range m.cp.Folders {
+		if !f.Gone && f.Known.UIDNext != 0 && f.Known.UIDValidity == f.UIDValidity && time.Since(f.Listed) < trustStates {
+			byName[f.Name] = f
+		}
+	}
+	if len(byName) == 0 {
+		return nil, nil
+	}
+	states, err := m.source.States(m.ctx, slices.Sorted(maps.Keys(byName)))
+	quiet := make(map[*FolderCursor]bool)
+	for name, state := range states {
+		if f := byName[name]; f != nil && state == f.Known {
+			f.Total, quiet[f] = state.Messages, true
+		}
+	}
+	return quiet, err
+}
+
 // survey opens a folder and lists its UIDs. A new UIDVALIDITY means that every UID was given anew:
 // the cursor starts over, and each message is looked up at the target before it is written.
-func (m *mailboxRun) survey(f *FolderCursor) (UIDSet, error) {
+func (m *mailboxRun) survey(f *FolderCursor) (FolderState, UIDSet, error) {
 	for try := 0; ; try++ {
 		state, err := m.source.Open(m.ctx, f.Name)
 		if err != nil {
-			return UIDSet{}, err
+			return state, UIDSet{}, err
 		}
 		existing, err := m.source.UIDs(m.ctx, 1, ^UID(0))
 		if err != nil {
-			return UIDSet{}, err
+			return state, UIDSet{}, err
 		}
 		if existing.Len() < state.Messages {
 			if try < 2 { // removed meanwhile, or the server forgot some
 				continue
 			}
-			return UIDSet{}, &Error{Op: "list messages", Mailbox: string(m.cp.Mailbox.ID), Folder: f.Name, Kind: Unreachable,
+			return state, UIDSet{}, &Error{Op: "list messages", Mailbox: string(m.cp.Mailbox.ID), Folder: f.Name, Kind: Unreachable,
 				Err: fmt.Errorf("the server names %d UIDs for %d messages", existing.Len(), state.Messages)}
 		}
 		f.Total = existing.Len()
 		if f.UIDValidity != state.UIDValidity {
 			m.startOver(f, state, existing)
 		}
-		return existing, nil
+		return state, existing, nil
 	}
 }
 
@@ -246,7 +287,7 @@ func (m *mailboxRun) startOver(f *FolderCursor, state FolderState, existing UIDS
 	if !known {
 		return
 	}
-	f.Done, f.Counts, f.Stumbles = UIDSet{}, Counts{}, nil
+	f.Done, f.Counts, f.Stumbles, f.Known = UIDSet{}, Counts{}, nil, FolderState{}
 	f.Ledger = LedgerMark{Generation: f.Ledger.Generation + 1}
 	after := time.Now() // of requests that may still act
 	m.cp.Doubtful = slices.DeleteFunc(m.cp.Doubtful, func(i *Intent) bool {

@@ -36,12 +36,12 @@ func (m *mailboxRun) complete() error {
 		if f.Gone {
 			continue
 		}
-		existing, err := m.survey(f)
+		_, existing, err := m.survey(f)
 		if err != nil {
 			return err
 		}
 		if !existing.Minus(f.Done).Empty() {
-			m.next = time.Now()
+			f.Known, m.next = FolderState{}, time.Now() // the next run lists it, whatever its state
 			return nil
 		}
 		v.Source += existing.Len()

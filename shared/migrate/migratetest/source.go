@@ -23,6 +23,10 @@ type SourceMailbox struct {
 	Before func(op, folder string, uid migrate.UID) error
 	// Latency is the virtual or real time that each call and each fetched message takes.
 	Latency time.Duration
+	// NoStates leaves every folder out of States.
+	NoStates bool
+	// StaleStates has States say what it said the last time.
+	StaleStates bool
 	// Connected is told 1 for each connection and -1 for its end.
 	Connected func(int)
 
@@ -40,6 +44,7 @@ type SourceFolder struct {
 	next     migrate.UID
 	messages []*SourceMessage // in order of UID
 	gone     bool
+	stated   migrate.FolderState // what States said last
 }
 
 // SourceMessage is a message of a SourceFolder with the faults that a server may have about it.
@@ -222,6 +227,30 @@ func (s *source) Folders(ctx context.Context) ([]migrate.SourceFolder, error) {
 	return list, nil
 }
 
+func (s *source) States(ctx context.Context, names []string) (map[string]migrate.FolderState, error) {
+	s.current = nil
+	if err := s.call(ctx, "ask for states", 0); err != nil {
+		return nil, err
+	}
+	s.box.mu.Lock()
+	defer s.box.mu.Unlock()
+	states := make(map[string]migrate.FolderState)
+	for _, name := range names {
+		if f := s.box.folder(name); f != nil && !s.box.NoStates {
+			if !s.box.StaleStates {
+				f.stated = f.state()
+			}
+			states[name] = f.stated
+		}
+	}
+	return states, nil
+}
+
+// state is what the server says of the folder.
+func (f *SourceFolder) state() migrate.FolderState {
+	return migrate.FolderState{UIDValidity: f.validity, UIDNext: f.next, Messages: len(f.messages)}
+}
+
 func (s *source) Open(ctx context.Context, name string) (migrate.FolderState, error) {
 	s.current = nil
 	if err := s.call(ctx, "open folder", 0); err != nil {
@@ -234,7 +263,7 @@ func (s *source) Open(ctx context.Context, name string) (migrate.FolderState, er
 		return migrate.FolderState{}, &migrate.Error{Op: "open folder", Folder: name, Kind: migrate.NoFolder}
 	}
 	s.current, s.validity = f, f.validity
-	return migrate.FolderState{UIDValidity: f.validity, UIDNext: f.next, Messages: len(f.messages)}, nil
+	return f.state(), nil
 }
 
 func (s *source) UIDs(ctx context.Context, first, last migrate.UID) (migrate.UIDSet, error) {

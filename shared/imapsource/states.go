@@ -1,0 +1,150 @@
+package imapsource
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"strings"
+
+	"github.com/emersion/go-imap/v2"
+	"github.com/emersion/go-imap/v2/imapclient"
+
+	"mailferry/shared/migrate"
+)
+
+// States implements migrate.Source: with LIST-STATUS (RFC 5819) in one round trip, else with STATUS
+// commands that are sent together.
+func (s *source) States(ctx context.Context, names []string) (map[string]migrate.FolderState, error) {
+	defer s.begin(ctx)()
+	states := make(map[string]migrate.FolderState, len(names))
+	var err error
+	if len(names) > 1 && s.caps.Has(imap.CapListStatus) && s.caps.Has(imap.CapListExtended) {
+		err = s.listStates(states)
+	}
+	if err == nil {
+		err = s.askStates(names, states)
+	}
+	// Of the selected folder STATUS may say what the session has seen, not what is there (RFC 9051
+	// section 6.3.11; Dovecot 2.3.19 does).
+	delete(states, s.folder)
+	return states, s.fail(ctx, "ask for the state of folders", "", err)
+}
+
+func (s *source) stateItems() *imap.StatusOptions {
+	return &imap.StatusOptions{NumMessages: true, UIDNext: true, UIDValidity: true, HighestModSeq: s.caps.Has(imap.CapCondStore)}
+}
+
+// listStates takes what LIST says of every folder it lists.
+func (s *source) listStates(states map[string]migrate.FolderState) error {
+	shown := make(map[string]string, len(s.hidden)) // the name by placeholder
+	for name, hidden := range s.hidden {
+		shown[hidden] = name
+	}
+	cmd := s.client.List("", "*", &imap.ListOptions{ReturnStatus: s.stateItems()})
+	for data := cmd.Next(); data != nil; data = cmd.Next() {
+		if len(states) == maxFolders {
+			s.wire.abort(errTooMany)
+			_ = cmd.Close()
+			return errTooMany
+		}
+		name := data.Mailbox
+		if shown[name] != "" {
+			name = shown[name]
+		}
+		if data.Status != nil {
+			note(states, name, data.Status)
+		}
+	}
+	if err := cmd.Close(); !refusedNo(err) {
+		return err
+	}
+	return nil
+}
+
+// statesAtOnce bounds the STATUS commands on their way, so that neither side waits for the other to
+// read.
+const statesAtOnce = 50
+
+// askStates asks for the folders that are not known yet.
+func (s *source) askStates(names []string, states map[string]migrate.FolderState) error {
+	var asked []string
+	var commands []*imapclient.StatusCommand
+	settle := func() error {
+		for i, cmd := range commands {
+			data, err := cmd.Wait()
+			if err == nil {
+				note(states, asked[i], data)
+			} else if !leftOut(err) || s.wire.failure() != nil {
+				return err
+			}
+		}
+		asked, commands = nil, nil
+		return nil
+	}
+	for _, name := range names {
+		if _, known := states[name]; known || name == s.folder {
+			continue
+		}
+		sent := name
+		if s.hidden[name] != "" {
+			sent = s.hidden[name]
+		}
+		asked, commands = append(asked, name), append(commands, s.client.Status(sent, s.stateItems()))
+		if len(commands) == statesAtOnce {
+			if err := settle(); err != nil {
+				return err
+			}
+		}
+	}
+	return settle()
+}
+
+// leftOut reports whether the server merely does not say the state of this folder.
+func leftOut(err error) bool {
+	var answer *imap.Error
+	return errors.As(err, &answer) && answer.Type != imap.StatusResponseTypeBye && !throttled(answer)
+}
+
+// note keeps a state that says enough to be compared.
+func note(states map[string]migrate.FolderState, name string, data *imap.StatusData) {
+	if data.UIDValidity == 0 || data.UIDNext == 0 || data.NumMessages == nil {
+		return
+	}
+	states[name] = migrate.FolderState{
+		UIDValidity: data.UIDValidity, UIDNext: migrate.UID(data.UIDNext),
+		Messages: int(*data.NumMessages), HighestModSeq: data.HighestModSeq,
+	}
+}
+
+// cleanState rewrites what follows STATUS: a name and numbers (RFC 9051 section 7.3.4). What is not
+// asked for or cannot be read is left out. Not ok is a line that is no such response.
+func cleanState(s string, hide func(string) string) (state string, ok bool) {
+	open := strings.LastIndexByte(s, '(')
+	if open < 0 {
+		return "", false
+	}
+	name, _, quoted := cutQuoted(s)
+	if !quoted {
+		name = strings.TrimSpace(s[:open])
+	}
+	if _, err := decodeName(name); err != nil || strings.HasPrefix(name, placeholder) {
+		name = hide(name)
+	}
+	inside, _, _ := strings.Cut(s[open+1:], ")")
+	words := strings.Fields(inside)
+	var kept []string
+	for i := 0; i+1 < len(words); i += 2 {
+		bits := 32
+		switch words[i] = strings.ToUpper(words[i]); words[i] {
+		case "HIGHESTMODSEQ":
+			bits = 63
+		case "MESSAGES", "UIDNEXT", "UIDVALIDITY":
+		default:
+			continue
+		}
+		if n, err := strconv.ParseUint(words[i+1], 10, bits); err == nil {
+			kept = append(kept, words[i]+" "+strconv.FormatUint(n, 10))
+		}
+	}
+	return quote(name) + " (" + strings.Join(kept, " ") + ")", true
+}
