@@ -2,192 +2,218 @@ package functionhost
 
 import (
 	"context"
+	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net/url"
+	"log/slog"
 	"strings"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob"
-	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blob"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/bloberror"
-	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
 )
 
-const (
-	// hostContainer holds what the host must remember (HostContainerNames).
-	hostContainer = "azure-webjobs-hosts"
-	// hostID is the directory of this host in it.
-	hostID = "local"
-)
+// blobMessage is what lies in the host's queue for a blob that was found, and
+// in the poison queue for one that was given up (BlobTriggerMessage.cs in
+// azure-sdk-for-net).
+type blobMessage struct {
+	Type          string
+	FunctionID    string `json:"FunctionId"`
+	BlobType      string
+	ContainerName string
+	BlobName      string
+	ETag          string
+}
 
-// blobListener fires one blobTrigger. There is one per Host: the real instances
-// share a queue of found blobs.
+// parseBlobMessage reads a message as it lies in the queue.
+func parseBlobMessage(content string) (blobMessage, error) {
+	var m blobMessage
+	data, err := base64.StdEncoding.DecodeString(content)
+	if err == nil {
+		err = json.Unmarshal(data, &m)
+	}
+	if err == nil && m.FunctionID == "" {
+		err = errors.New("no FunctionId")
+	}
+	if err != nil {
+		return m, fmt.Errorf("read blob trigger message: %w", err)
+	}
+	return m, nil
+}
+
+// blobListener fires the blobTriggers of one instance. All instances take from
+// one queue (SharedBlobQueueListenerFactory.cs in azure-sdk-for-net).
 type blobListener struct {
-	host     *Host
+	instance *instance
+	queue    *storageQueue
+	poison   *storageQueue // for a blob whose account has no queues
+	triggers map[string]*blobTrigger
+}
+
+// blobTrigger is one function of a listener.
+type blobTrigger struct {
 	function *function
 	pattern  *blobPattern
-	data     *azblob.Client // where the blobs are
-	receipts *azblob.Client // AzureWebJobsStorage
-	slots    chan struct{}
-	begun    map[blobVersion]bool // run's own: versions that need no look any more
+	data     *azblob.Client
+	poison   *storageQueue
 }
 
-// blobVersion is what fires once: a blob overwritten has a new ETag.
-type blobVersion struct{ name, etag string }
-
-// newVersion drops the quotes of an ETag: headers have them, listings don't.
-func newVersion(name string, etag *azcore.ETag) blobVersion {
-	return blobVersion{name, strings.Trim(string(or(etag, "")), `"`)}
+// blobListener returns nil when no function has a blobTrigger.
+func (in *instance) blobListener() (*blobListener, error) {
+	h := in.host
+	l := &blobListener{instance: in, triggers: map[string]*blobTrigger{}}
+	for _, f := range h.functions {
+		if !f.trigger.is("blobTrigger") {
+			continue
+		}
+		t := &blobTrigger{function: f}
+		var failed [3]error
+		t.pattern, failed[0] = parseBlobPattern(f.trigger.Path)
+		t.data, failed[1] = h.settings.blobs(f.trigger.Connection)
+		t.poison, failed[2] = h.settings.queue(f.trigger.Connection, poisonBlobs)
+		if err := errors.Join(failed[:]...); err != nil {
+			return nil, fmt.Errorf("function %s: %w", f.name, err)
+		}
+		l.triggers[functionID(f)] = t
+	}
+	if len(l.triggers) == 0 {
+		return nil, nil
+	}
+	var err error
+	if l.queue, err = h.settings.queue("", foundBlobs); err != nil {
+		return nil, err
+	}
+	l.poison, err = h.settings.queue("", poisonBlobs)
+	return l, err
 }
 
-func (h *Host) blobTrigger(f *function) ([]func(), error) {
-	pattern, err := parseBlobPattern(f.trigger.Path)
-	if err != nil {
-		return nil, err
-	}
-	data, err := h.storageClient(f.trigger.Connection)
-	if err != nil {
-		return nil, err
-	}
-	receipts, err := h.storageClient("")
-	if err != nil {
-		return nil, err
-	}
-	l := &blobListener{host: h, function: f, pattern: pattern, data: data, receipts: receipts,
-		slots: make(chan struct{}, h.config.blobs.concurrency),
-		begun: map[blobVersion]bool{}}
-	return []func(){l.run}, nil
-}
-
-func (h *Host) storageClient(connection string) (*azblob.Client, error) {
-	value, err := h.settings.storage(connection)
-	if err != nil {
-		return nil, err
-	}
-	client, err := azblob.NewClientFromConnectionString(value, nil)
-	if err != nil {
-		return nil, fmt.Errorf("read connection %q: it is no storage connection string", connection)
-	}
-	return client, nil
-}
-
-// run lists the container every poll interval.
+// run takes messages while invocations are allowed: at once when this host put
+// one into the queue, else every poll interval.
 func (l *blobListener) run() {
-	tick := time.NewTicker(l.host.poll)
-	defer tick.Stop()
-	for {
-		if err := l.scan(l.host.intake); err != nil && l.host.intake.Err() == nil {
-			l.host.log.Warn("list container", "function", l.function.name, "container", l.pattern.container, "error", err)
-		}
+	in := l.instance
+	slots := make(chan struct{}, in.config.blobs.concurrency)
+	for in.alive.Err() == nil {
 		select {
-		case <-tick.C:
-		case <-l.host.intake.Done():
+		case slots <- struct{}{}:
+		case <-in.alive.Done():
 			return
 		}
+		bell := in.host.found.next()
+		// A call that is cut could leave a message hidden: it ends by itself.
+		m, err := l.queue.take(in.life, in.host.options.BlobVisibility)
+		if m != nil {
+			in.tasks.Go(func() {
+				defer func() { <-slots }()
+				l.handle(m)
+			})
+			continue
+		}
+		<-slots
+		if err != nil && in.life.Err() == nil {
+			in.log.Warn("take from the queue of found blobs", "error", err)
+		}
+		l.wait(bell)
 	}
 }
 
-// scan starts an invocation for every new version of a matching blob and
-// forgets versions that are gone. A container that doesn't exist is empty.
-func (l *blobListener) scan(ctx context.Context) error {
-	listed := map[blobVersion]bool{}
-	pager := l.data.NewListBlobsFlatPager(l.pattern.container, &azblob.ListBlobsFlatOptions{Prefix: &l.pattern.prefix})
-	for pager.More() {
-		page, err := pager.NextPage(ctx)
-		if bloberror.HasCode(err, bloberror.ContainerNotFound) {
-			break
-		}
-		if err != nil {
-			return err
-		}
-		for _, item := range page.Segment.BlobItems {
-			version := newVersion(*item.Name, item.Properties.ETag)
-			listed[version] = true
-			if err := l.begin(ctx, version); err != nil {
-				return err
-			}
-		}
-	}
-	for version := range l.begun {
-		if !listed[version] {
-			delete(l.begun, version)
-		}
-	}
-	return nil
-}
-
-// begin starts an invocation unless the version doesn't match, was begun
-// before, or has a receipt that says it is finished with.
-func (l *blobListener) begin(ctx context.Context, version blobVersion) error {
-	tokens, ok := l.pattern.match(version.name)
-	if !ok || l.begun[version] {
-		return nil
-	}
-	receipt, err := l.receipt(ctx, version)
-	if err != nil {
-		return err
-	}
-	if receipt.Finished {
-		l.begun[version] = true
-		return nil
-	}
+func (l *blobListener) wait(bell <-chan struct{}) {
+	poll := time.NewTimer(l.instance.host.options.BlobPoll)
+	defer poll.Stop()
 	select {
-	case l.slots <- struct{}{}:
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	l.begun[version] = true
-	l.host.tasks.Go(func() {
-		defer func() { <-l.slots }()
-		l.handle(ctx, version, tokens, receipt)
-	})
-	return nil
-}
-
-// handle invokes the function until it succeeds, up to poisonBlobThreshold
-// times over all runs of the host, and then records a poison blob.
-func (l *blobListener) handle(ctx context.Context, version blobVersion, tokens map[string]string, r blobReceipt) {
-	log := l.host.log.With("function", l.function.name, "etag", version.etag)
-	for ctx.Err() == nil {
-		err := l.invoke(ctx, version, tokens)
-		if errors.Is(err, errBlobGone) || ctx.Err() != nil && err != nil {
-			return
-		}
-		r.Tries++
-		r.Finished = err == nil || r.Tries >= l.host.config.blobs.tries
-		if err != nil {
-			log.Error("invocation failed", "try", r.Tries, "error", err)
-		}
-		if err := l.finish(version, r, err); err != nil {
-			log.Error("keep blob receipt", "error", err)
-		}
-		if r.Finished {
-			return
-		}
+	case <-bell:
+	case <-poll.C:
+	case <-l.instance.alive.Done():
 	}
 }
 
-// errBlobGone says that the version is no more the blob's current one.
-var errBlobGone = errors.New("the blob was deleted or overwritten")
+// handle invokes the function for one message. Then the message is removed or,
+// when the invocation failed, given back at once, or moved to the poison queue
+// when it was taken poisonBlobThreshold times (QueueProcessor.cs in
+// azure-sdk-for-net).
+func (l *blobListener) handle(m *queueMessage) {
+	in := l.instance
+	log := in.log.With("message", m.id, "try", m.count)
+	limit := int64(in.config.blobs.tries)
+	held := &heldMessage{queue: l.queue, message: m, visibility: in.host.options.BlobVisibility, found: in.host.found}
+	message, err := parseBlobMessage(m.content)
+	if err == nil && m.count <= limit {
+		stop := held.renew(in)
+		err = l.execute(message, held)
+		stop()
+	}
+	if in.life.Err() != nil || held.isLost() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(in.life, settleWithin)
+	defer cancel()
+	switch {
+	case err == nil && m.count <= limit:
+		err = held.remove(ctx)
+	case m.count >= limit:
+		log.Error("blob given up", "function", message.FunctionID, "error", err)
+		err = l.giveUp(ctx, held, message)
+	default:
+		log.Error("invocation failed", "function", message.FunctionID, "error", err)
+		err = held.hide(ctx, 0)
+		in.host.found.ring()
+	}
+	l.settled(log, err)
+}
 
-// invoke reads the blob and invokes the function once.
-func (l *blobListener) invoke(ctx context.Context, version blobVersion, tokens map[string]string) error {
-	parent := l.data.ServiceClient().NewContainerClient(l.pattern.container)
-	client := parent.NewBlobClient(version.name)
+func (l *blobListener) settled(log *slog.Logger, err error) {
+	if err != nil && !isTakenOver(err) && l.instance.life.Err() == nil {
+		log.Warn("settle message of a found blob", "error", err)
+	}
+}
+
+// giveUp moves a message to the poison queue of the blob's account or, if that
+// has no queues, of AzureWebJobsStorage.
+func (l *blobListener) giveUp(ctx context.Context, held *heldMessage, message blobMessage) error {
+	poison := l.poison
+	if t := l.triggers[message.FunctionID]; t != nil {
+		poison = t.poison
+	}
+	if err := poison.putText(ctx, held.message.content); err != nil {
+		if err := l.poison.putText(ctx, held.message.content); err != nil {
+			return fmt.Errorf("put into queue %s: %w", poisonBlobs, err)
+		}
+	}
+	return held.remove(ctx)
+}
+
+// execute reads the blob and invokes the function. A message is done with when
+// its blob or its function isn't there any more. An event's ETag decides
+// nothing: the function gets what the blob holds now, except without Event
+// Grid, where a version that was overwritten is left out
+// (BlobQueueTriggerExecutor.cs in azure-sdk-for-net).
+func (l *blobListener) execute(message blobMessage, held *heldMessage) error {
+	t := l.triggers[message.FunctionID]
+	if t == nil {
+		return nil
+	}
+	ctx := l.instance.work
+	parent := t.data.ServiceClient().NewContainerClient(message.ContainerName)
+	client := parent.NewBlobClient(message.BlobName)
 	properties, err := client.GetProperties(ctx, nil)
-	if bloberror.HasCode(err, bloberror.BlobNotFound, bloberror.ResourceNotFound, bloberror.ContainerNotFound) ||
-		err == nil && newVersion(version.name, properties.ETag) != version {
-		return errBlobGone
+	if isBlobGone(err) {
+		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("read the blob's properties: %w", err)
 	}
+	if !t.function.trigger.eventGrid() && strings.Trim(message.ETag, `"`) != strings.Trim(string(or(properties.ETag, azcore.ETag(""))), `"`) {
+		return nil
+	}
+	tokens, ok := t.pattern.match(message.BlobName)
+	if !ok || message.ContainerName != t.pattern.container {
+		return fmt.Errorf("blob %s/%s doesn't match the path of function %s", message.ContainerName, message.BlobName, t.function.name)
+	}
 	response, err := client.DownloadStream(ctx, nil)
-	if bloberror.HasCode(err, bloberror.BlobNotFound, bloberror.ContainerNotFound) {
-		return errBlobGone
+	if isBlobGone(err) {
+		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("read the blob: %w", err)
@@ -197,63 +223,10 @@ func (l *blobListener) invoke(ctx context.Context, version blobVersion, tokens m
 	if err != nil {
 		return fmt.Errorf("read the blob: %w", err)
 	}
-	in := l.host.pick()
-	if in == nil {
-		return errStopped
-	}
-	e := newEnvelope(l.function, content, blobMetadata(blobURL(parent, version.name), properties, tokens))
-	return in.invoke(l.host.work, l.function, e)
+	e := newEnvelope(t.function, content, blobMetadata(blobURL(parent, message.BlobName), properties, tokens))
+	return l.instance.invoke(t.function, message.ContainerName+"/"+message.BlobName, e, held.expire)
 }
 
-// blobURL leaves the slashes of a name as they are (BlobUriBuilder in
-// azure-sdk-for-net), which the client used here does not.
-func blobURL(c *container.Client, name string) string {
-	segments := strings.Split(name, "/")
-	for i, segment := range segments {
-		segments[i] = url.PathEscape(segment)
-	}
-	return c.URL() + "/" + strings.Join(segments, "/")
-}
-
-// blobMetadata is the binding data of a blob (BlobTriggerBinding in
-// azure-sdk-for-net), with the tokens of the path over it.
-//
-// Properties has the names of Azure.Storage.Blobs.Models.BlobProperties, the
-// enumerations as numbers, and an ETag without content: Newtonsoft.Json writes
-// the struct Azure.ETag as {} (https://github.com/Azure/azure-sdk-for-net/pull/5469).
-func blobMetadata(uri string, p blob.GetPropertiesResponse, tokens map[string]string) metadata {
-	user := map[string]string{}
-	for key, value := range p.Metadata {
-		user[key] = or(value, "")
-	}
-	m := metadata{"Uri": quoted(uri), "Metadata": user, "Properties": map[string]any{
-		"LastModified":            timestamp(or(p.LastModified, time.Time{}), "+00:00"),
-		"CreatedOn":               timestamp(or(p.CreationTime, time.Time{}), "+00:00"),
-		"Metadata":                user,
-		"BlobType":                0, // BlobType.Block
-		"LeaseDuration":           0,
-		"LeaseState":              0,
-		"LeaseStatus":             1, // LeaseStatus.Unlocked
-		"ContentLength":           or(p.ContentLength, 0),
-		"ContentType":             p.ContentType,
-		"ETag":                    struct{}{},
-		"ContentHash":             p.ContentMD5,
-		"ContentEncoding":         p.ContentEncoding,
-		"ContentDisposition":      p.ContentDisposition,
-		"ContentLanguage":         p.ContentLanguage,
-		"CacheControl":            p.CacheControl,
-		"BlobSequenceNumber":      0,
-		"AcceptRanges":            p.AcceptRanges,
-		"BlobCommittedBlockCount": 0,
-		"IsServerEncrypted":       or(p.IsServerEncrypted, false),
-		"AccessTier":              p.AccessTier,
-		"AccessTierInferred":      or(p.AccessTierInferred, false),
-		"VersionId":               p.VersionID,
-		"IsLatestVersion":         or(p.IsCurrentVersion, false),
-		"TagCount":                or(p.TagCount, 0),
-	}}
-	for token, value := range tokens {
-		m.set(token, quoted(value))
-	}
-	return m
+func isBlobGone(err error) bool {
+	return bloberror.HasCode(err, bloberror.BlobNotFound, bloberror.ResourceNotFound, bloberror.ContainerNotFound)
 }

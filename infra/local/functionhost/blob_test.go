@@ -25,14 +25,38 @@ type store struct {
 
 func newStore(t *testing.T, connection string) *store {
 	t.Helper()
-	s := &store{t: t, connection: connection, container: strings.ToLower(strings.ReplaceAll(t.Name()[strings.LastIndex(t.Name(), "/")+1:], "_", "-")), http: &http.Client{Transport: &http.Transport{}}}
+	s := &store{t: t, connection: connection, container: containerName(t), http: &http.Client{Transport: &http.Transport{}}}
 	client, err := azblob.NewClientFromConnectionString(connection, &azblob.ClientOptions{ClientOptions: azcore.ClientOptions{Transport: s.http}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.http.CloseIdleConnections)
 	s.Client = client
+	_, err = client.DeleteBlob(context.Background(), hostContainer, "locks/local/Host.Functions.tick.Listener", &azblob.DeleteBlobOptions{})
+	if bloberror.HasCode(err, bloberror.LeaseIDMissing) { // left by a crash
+		s.breakLease()
+	}
+	for _, name := range []string{foundBlobs, poisonBlobs} {
+		if _, err := s.queue(name).client.ClearMessages(context.Background(), nil); err != nil && !isTakenOver(err) {
+			t.Fatal(err)
+		}
+	}
 	return s
+}
+
+// containerName is made of the test's.
+func containerName(t *testing.T) string {
+	_, name, _ := strings.Cut(t.Name(), "/")
+	return strings.ToLower(strings.NewReplacer("_", "-", ",", "").Replace(name))
+}
+
+func (s *store) queue(name string) *storageQueue {
+	s.t.Helper()
+	q, err := settings{"AzureWebJobsStorage": s.connection}.queue("", name)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return q
 }
 
 func (s *store) create() {
@@ -69,6 +93,28 @@ func (s *store) list(prefix string) []string {
 	return names
 }
 
+// poison waits for a message in the poison queue and takes it out.
+func (s *store) poison() blobMessage {
+	s.t.Helper()
+	q := s.queue(poisonBlobs)
+	var taken *queueMessage
+	var err error
+	within(s.t, 10*time.Second, "a poison message", func() bool {
+		if taken, err = q.take(context.Background(), time.Minute); err != nil {
+			s.t.Fatal(err)
+		}
+		return taken != nil
+	})
+	if err := q.remove(context.Background(), taken); err != nil {
+		s.t.Fatal(err)
+	}
+	m, err := parseBlobMessage(taken.content)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return m
+}
+
 // app is an app with a blobTrigger on the container.
 func (s *store) app() *app {
 	a := newApp(s.t)
@@ -102,13 +148,19 @@ const quick = 20 * time.Millisecond
 func TestBlobTrigger(t *testing.T) {
 	connection := storage(t)
 	for name, test := range map[string]func(*testing.T, *store){
-		"fires once for each version":       firesOnceForEachVersion,
-		"fires not again after a restart":   firesNotAgainAfterARestart,
-		"gives up after five tries":         givesUpAfterFiveTries,
-		"fires again when the process died": firesAgainWhenTheProcessDied,
-		"fires again when the host stopped": firesAgainWhenTheHostStopped,
-		"waits for the container":           waitsForTheContainer,
-		"timer remembers":                   timerRemembers,
+		"fires once for each version":              firesOnceForEachVersion,
+		"fires not again after a restart":          firesNotAgainAfterARestart,
+		"gives up after five tries":                givesUpAfterFiveTries,
+		"fires again when the process died":        firesAgainWhenTheProcessDied,
+		"fires again when the host stopped":        firesAgainWhenTheHostStopped,
+		"waits for the container":                  waitsForTheContainer,
+		"events are late, twice and out of order":  eventsAreLateTwiceAndOutOfOrder,
+		"lost lock of a blob":                      lostLockOfABlob,
+		"timer remembers":                          timerRemembers,
+		"of a crashed instance comes again later":  blobOfACrashedInstanceComesAgainLater,
+		"one of two hosts fires":                   oneOfTwoHostsFires,
+		"a crashed host keeps the lease":           aCrashedHostKeepsTheLease,
+		"a host that lost the lease fires no more": aHostThatLostTheLeaseFiresNoMore,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, newStore(t, connection)) })
 	}
@@ -163,8 +215,12 @@ func givesUpAfterFiveTries(t *testing.T, s *store) {
 	for range 5 {
 		next(t, a.requests)
 	}
-	poison := "poison/intake/" + s.container + "/acme/bad.csv"
-	within(t, 10*time.Second, "a poison record", func() bool { return slices.Contains(s.list("poison/"), poison) })
+	m := s.poison()
+	etag := m.ETag
+	m.ETag = ""
+	if want := (blobMessage{"BlobTrigger", "Host.Functions.intake", "BlockBlob", s.container, "acme/bad.csv", ""}); m != want || len(etag) < 3 || etag[0] != '"' {
+		t.Errorf("poison message %+v with ETag %s, want %+v", m, etag, want)
+	}
 	a.handle(nil)
 	s.put("acme/good.csv", "1")
 	if b := decodeBlob(t, next(t, a.requests)); b.Metadata.Name != `"good"` {

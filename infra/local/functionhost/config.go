@@ -29,6 +29,7 @@ type config struct {
 // queueConfig is extensions.serviceBus (ServiceBusOptions in azure-sdk-for-net).
 type queueConfig struct {
 	concurrency  int           // maxConcurrentCalls, per function and instance
+	prefetch     int           // prefetchCount
 	autoComplete bool          // autoCompleteMessages
 	renewFor     time.Duration // maxAutoLockRenewalDuration; negative is forever
 }
@@ -59,6 +60,7 @@ type hostFile struct {
 		HTTP       struct{ RoutePrefix *string }
 		ServiceBus struct {
 			MaxConcurrentCalls         *int
+			PrefetchCount              int
 			AutoCompleteMessages       *bool
 			MaxAutoLockRenewalDuration *timeSpan
 		}
@@ -91,6 +93,7 @@ func readConfig(root string, s settings) (*config, error) {
 		routePrefix: or(file.Extensions.HTTP.RoutePrefix, "api"),
 		queues: queueConfig{
 			concurrency:  or(file.Extensions.ServiceBus.MaxConcurrentCalls, 16*runtime.NumCPU()),
+			prefetch:     file.Extensions.ServiceBus.PrefetchCount,
 			autoComplete: or(file.Extensions.ServiceBus.AutoCompleteMessages, true),
 			renewFor:     span(file.Extensions.ServiceBus.MaxAutoLockRenewalDuration, 5*time.Minute),
 		},
@@ -105,8 +108,8 @@ func readConfig(root string, s settings) (*config, error) {
 	if c.executable, err = findExecutable(root, handler.Description.DefaultExecutablePath); err != nil {
 		return nil, fmt.Errorf("read host.json: %w", err)
 	}
-	if c.queues.concurrency < 1 || c.blobs.concurrency < 1 || c.blobs.tries < 1 {
-		return nil, errors.New("read host.json: maxConcurrentCalls, maxDegreeOfParallelism and poisonBlobThreshold must be at least 1")
+	if c.queues.concurrency < 1 || c.queues.prefetch < 0 || c.blobs.concurrency < 1 || c.blobs.tries < 1 {
+		return nil, errors.New("read host.json: maxConcurrentCalls, maxDegreeOfParallelism and poisonBlobThreshold must be at least 1, prefetchCount not negative")
 	}
 	return c, nil
 }
@@ -123,7 +126,7 @@ func (f *hostFile) check() error {
 	case f.CustomHandler.EnableForwardingHTTPRequest:
 		return errors.New("customHandler.enableForwardingHttpRequest is not supported; use enableProxyingHttpRequest")
 	case len(f.CustomHandler.HTTP.Routes) > 0:
-		return errors.New("customHandler.http.routes cannot stand beside function.json files")
+		return errors.New("detected both function.json files and custom handler HTTP route configuration")
 	}
 	return nil
 }

@@ -15,7 +15,7 @@ func TestHostJSONDefaultsAndValues(t *testing.T) {
 		t.Fatal(err)
 	}
 	if c.timeout != 10*time.Minute || c.readyWithin != 30*time.Second || c.routePrefix != "api" || !c.proxyHTTP ||
-		c.queues != (queueConfig{2, true, 5 * time.Minute}) || c.blobs.tries != 5 || c.blobs.concurrency < 8 {
+		c.queues != (queueConfig{2, 0, true, 5 * time.Minute}) || c.blobs.tries != 5 || c.blobs.concurrency < 8 {
 		t.Errorf("config %+v", c)
 	}
 	a.host("functionTimeout", "-1")

@@ -17,16 +17,18 @@ import (
 // https://learn.microsoft.com/azure/azure-functions/functions-scale#timeout
 const responseLimit = 230 * time.Second
 
+// errResponseLimit is the cause when a request exceeds responseLimit.
+var errResponseLimit = errors.New("the function did not answer within 230 s")
+
 // frontDoor is the HTTP face of the host.
 type frontDoor struct {
 	host   *Host
 	routes []*route
-	limit  time.Duration
 }
 
 // frontDoor expects functions that were checked, so that every route is valid.
 func (h *Host) frontDoor() *frontDoor {
-	d := &frontDoor{host: h, limit: responseLimit}
+	d := &frontDoor{host: h}
 	for _, f := range h.functions {
 		if f.trigger.is("httpTrigger") {
 			if r, err := newRoute(f, h.config.routePrefix); err == nil {
@@ -51,16 +53,22 @@ func (d *frontDoor) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 		w.WriteHeader(http.StatusUnauthorized)
 		return
 	}
+	d.serveWithFaults(w, request)
+}
+
+// forward passes the request on. After 230 s the client gets an answer without
+// the handler; after functionTimeout, if that is shorter, the process is killed.
+func (d *frontDoor) forward(w http.ResponseWriter, request *http.Request) {
 	in := d.host.pick()
 	if in == nil {
 		w.WriteHeader(http.StatusServiceUnavailable)
 		return
 	}
-	limit, killing := d.limit, false
+	limit, reason := responseLimit, errResponseLimit
 	if timeout := d.host.config.timeout; timeout > 0 && timeout < limit {
-		limit, killing = timeout, true
+		limit, reason = timeout, errFunctionTimeout
 	}
-	ctx, cancel := context.WithTimeout(request.Context(), limit)
+	ctx, cancel := withTimeout(request.Context(), d.host.clock, limit, reason)
 	defer cancel()
 	request = request.WithContext(ctx)
 	p, err := in.handler(ctx)
@@ -68,13 +76,11 @@ func (d *frontDoor) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 		d.fail(w, request, err)
 		return
 	}
-	if killing {
-		defer context.AfterFunc(ctx, func() {
-			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-				p.kill()
-			}
-		})()
-	}
+	defer context.AfterFunc(ctx, func() {
+		if context.Cause(ctx) == errFunctionTimeout {
+			p.kill()
+		}
+	})()
 	d.proxy(p).ServeHTTP(w, request)
 }
 
@@ -109,7 +115,7 @@ func (d *frontDoor) authorized(level string, request *http.Request) bool {
 }
 
 // proxy is the host's YARP forwarder: method, path, query, headers (Host too)
-// and body go on unchanged.
+// and body go on unchanged, and both bodies are streamed.
 func (d *frontDoor) proxy(p *process) *httputil.ReverseProxy {
 	target, _ := url.Parse(p.url("")) // a number as port always parses
 	return &httputil.ReverseProxy{
@@ -131,11 +137,13 @@ func (d *frontDoor) proxy(p *process) *httputil.ReverseProxy {
 
 // fail answers 504 after the limit and 502 when the process is gone.
 func (d *frontDoor) fail(w http.ResponseWriter, request *http.Request, err error) {
-	if errors.Is(request.Context().Err(), context.Canceled) {
+	cause := context.Cause(request.Context())
+	late := cause == errResponseLimit || cause == errFunctionTimeout
+	if request.Context().Err() != nil && !late {
 		return // the client has gone
 	}
-	d.host.log.Error("HTTP invocation failed", "error", err)
-	if errors.Is(err, context.DeadlineExceeded) {
+	d.host.log.Error("HTTP invocation failed", "error", errors.Join(err, cause))
+	if late {
 		w.WriteHeader(http.StatusGatewayTimeout)
 		return
 	}

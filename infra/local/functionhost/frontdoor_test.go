@@ -144,29 +144,52 @@ func TestRequestToAProcessThatDiesIsBadGateway(t *testing.T) {
 	}
 }
 
+// Section 2.5: an HTTP function has 230 s to answer, on any plan. Section 1.9: at
+// functionTimeout the process is killed.
 func TestSlowHTTPAnswers(t *testing.T) {
-	a := newApp(t)
-	a.write("open/function.json", httpFunction("anonymous", "", "open"))
-	h := a.start(Options{})
-	release := make(chan struct{})
-	defer close(release)
-	a.handle(func(event) order { <-release; return success })
-	pid := h.Pid(0)
-
-	h.server.Handler.(*frontDoor).limit = 50 * time.Millisecond
-	if response, _ := send(t, "GET", h.URL()+"/api/open", "", nil); response.StatusCode != http.StatusGatewayTimeout {
-		t.Errorf("after the limit: %d", response.StatusCode)
+	for name, test := range map[string]struct {
+		timeout string // functionTimeout
+		limit   time.Duration
+		killed  bool
+	}{
+		"230 s":                     {"00:30:00", 230 * time.Second, false},
+		"no functionTimeout":        {"-1", 230 * time.Second, false},
+		"functionTimeout below 230": {"00:03:00", 3 * time.Minute, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := newApp(t)
+			a.host("functionTimeout", test.timeout)
+			a.write("open/function.json", httpFunction("anonymous", "", "open"))
+			clock := newHandClock()
+			h := a.start(Options{clock: clock})
+			release := make(chan struct{})
+			defer close(release)
+			a.handle(func(event) order { <-release; return success })
+			pid := h.Pid(0)
+			status := make(chan int)
+			go func() {
+				response, _ := send(t, "GET", h.URL()+"/api/open", "", nil)
+				status <- response.StatusCode
+			}()
+			next(t, a.requests)
+			clock.pass(test.limit - 1)
+			select {
+			case got := <-status:
+				t.Fatalf("answered %d before the limit", got)
+			default:
+			}
+			clock.pass(1)
+			if got := <-status; got != http.StatusGatewayTimeout && !(test.killed && got == http.StatusBadGateway) {
+				t.Errorf("after the limit: %d", got)
+			}
+			if !test.killed && h.Pid(0) != pid {
+				t.Error("the limit of HTTP answers must not end the process")
+			}
+			if test.killed {
+				within(t, 10*time.Second, "a new process", func() bool { p := h.Pid(0); return p != pid && p != 0 })
+			}
+		})
 	}
-	if h.Pid(0) != pid {
-		t.Error("the limit of HTTP answers must not end the process")
-	}
-
-	h.server.Handler.(*frontDoor).limit = responseLimit
-	h.config.timeout = 50 * time.Millisecond
-	if response, _ := send(t, "GET", h.URL()+"/api/open", "", nil); response.StatusCode < 500 {
-		t.Errorf("after functionTimeout: %d", response.StatusCode)
-	}
-	within(t, 10*time.Second, "a new process", func() bool { p := h.Pid(0); return p != pid && p != 0 })
 }
 
 func TestStopAnswersRequestsInFlight(t *testing.T) {

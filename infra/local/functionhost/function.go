@@ -33,7 +33,8 @@ type binding struct {
 	AutoCompleteMessages *bool
 
 	// blobTrigger
-	Path string
+	Path   string
+	Source string
 
 	// timerTrigger
 	Schedule     string
@@ -48,6 +49,10 @@ type binding struct {
 
 // binary says whether the trigger's value goes to the handler as base64.
 func (b *binding) binary() bool { return strings.EqualFold(b.DataType, "binary") }
+
+// eventGrid says where a blobTrigger learns of blobs: from Event Grid, or from
+// storage logs and listings (LogsAndContainerScan, the default).
+func (b *binding) eventGrid() bool { return strings.EqualFold(b.Source, "EventGrid") }
 
 // is compares the type as the host does, without regard to case.
 func (b *binding) is(kind string) bool { return strings.EqualFold(b.Type, kind) }

@@ -13,9 +13,12 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"mailferry/infra/local/faults"
 )
 
 // Options says what a Host runs. The zero value needs a Root.
@@ -28,45 +31,66 @@ type Options struct {
 	// environment. To them come the FUNCTIONS_* variables, WEBSITE_HOSTNAME (the
 	// front door's address) and PATH, HOME and TMPDIR of this process.
 	Settings map[string]string
-	// Instances is how many handler processes run; 0 is 1. Each is a whole
-	// instance with its own port and its own Service Bus receivers.
+	// Instances is how many instances run; 0 is 1. Each is a whole host with its
+	// own handler process, port, Service Bus receivers and timers.
 	Instances int
 	// HTTPAddr is the front door's address; empty is 127.0.0.1:0.
 	HTTPAddr string
-	// Terminate is how long a handler may go on after SIGTERM when the host
-	// stops; then comes SIGKILL. 0 is SIGKILL at once.
+	// Terminate is how long a handler may go on after SIGTERM when its instance
+	// stops, as the Flex plan ends language workers; then comes SIGKILL. 0 is
+	// SIGKILL at once.
 	Terminate time.Duration
 	// Output gets the handlers' lines as "[instance] level: line"; nil drops them.
 	Output io.Writer
 	// Logger gets the host's own records; nil is slog.Default().
 	Logger *slog.Logger
-	// BlobPoll is the time between two listings of a container; 0 is 1 s.
+	// BlobPoll is the time between two listings of a container, and between two
+	// looks at the queue of found blobs; 0 is 1 s.
 	BlobPoll time.Duration
+	// BlobVisibility is how long a found blob stays with the instance that took
+	// it, in whole seconds; renewed at half of it. After a crash nobody else gets
+	// it before. 0 is 10 minutes, as in the real host.
+	BlobVisibility time.Duration
+	// Faults makes the host misbehave; nil doesn't. The package comment lists
+	// points and verbs.
+	Faults *faults.Plan
+
+	clock clock // nil is the system's
 }
 
 // Host is a running functions host. Its methods may be called at any time from
 // any goroutine.
 type Host struct {
+	options   Options
 	config    *config
 	functions []*function
 	settings  settings
 	log       *slog.Logger
-	instances []*instance
+	clock     clock
 	client    *http.Client
+	output    *output
 	masterKey string
-	poll      time.Duration
+	found     *announcement // rings when a blob was put into the queue
 
 	listener net.Listener
 	server   *http.Server
+	door     *frontDoor
 	next     atomic.Uint32 // round robin over instances
 
-	// intake ends when no trigger fires any more, work when invocations that
-	// still run are given up, hard when handlers get no more grace.
-	intake, work, hard                   context.Context
-	stopIntake, giveUpWork, stopPatience context.CancelFunc
-	tasks                                sync.WaitGroup // every goroutine of the host
-	done                                 chan struct{}  // closed when every instance has ended
-	stop                                 sync.Once
+	// intake ends when no trigger fires any more, hard when handlers get no more
+	// grace.
+	intake, hard             context.Context
+	stopIntake, stopPatience context.CancelFunc
+	tasks                    sync.WaitGroup // every goroutine that is no instance's
+
+	turn sync.Mutex // held while instances are crashed, restarted or stopped
+
+	mu        sync.Mutex
+	instances []*instance // one for each slot; replaced by Restart
+	restarts  int         // of instances that are gone
+	timers    map[string]*timerMemory
+	stopped   bool
+	done      chan struct{} // closed when every instance has ended for good
 }
 
 // Start reads the script root, starts the handlers and fires triggers. It
@@ -77,15 +101,14 @@ func Start(ctx context.Context, o Options) (*Host, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start functions host: %w", err)
 	}
-	triggers, err := h.triggers()
+	events, err := h.prepare()
 	if err != nil {
 		h.listener.Close()
 		return nil, fmt.Errorf("start functions host: %w", err)
 	}
 	for _, in := range h.instances {
-		h.tasks.Go(func() { in.supervise(h.hard) })
+		in.start()
 	}
-	h.tasks.Go(h.watch)
 	for _, in := range h.instances {
 		if _, err := in.handler(ctx); err != nil {
 			stopped, cancel := context.WithCancel(ctx)
@@ -94,9 +117,13 @@ func Start(ctx context.Context, o Options) (*Host, error) {
 		}
 	}
 	h.tasks.Go(func() { _ = h.server.Serve(h.listener) })
-	for _, run := range triggers {
+	for _, in := range h.instances {
+		in.open()
+	}
+	for _, run := range events {
 		h.tasks.Go(run)
 	}
+	h.registerVerbs()
 	return h, nil
 }
 
@@ -105,9 +132,17 @@ func newHost(o Options) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
+	o.Root, o.Instances = root, max(o.Instances, 1)
+	o.BlobPoll, o.BlobVisibility = cmp.Or(o.BlobPoll, time.Second), cmp.Or(o.BlobVisibility, 10*time.Minute)
 	h := &Host{
-		settings: settings{}, log: cmp.Or(o.Logger, slog.Default()), client: newClient(), masterKey: newKey(),
-		poll: cmp.Or(o.BlobPoll, time.Second), done: make(chan struct{}),
+		options: o, settings: settings{}, log: cmp.Or(o.Logger, slog.Default()), clock: o.clock, client: newClient(),
+		output: &output{to: o.Output}, masterKey: newKey(), found: newAnnouncement(), done: make(chan struct{}),
+	}
+	if h.clock == nil {
+		h.clock = systemClock{}
+	}
+	if h.output.to == nil {
+		h.output.to = io.Discard
 	}
 	maps.Copy(h.settings, o.Settings)
 	if h.config, err = readConfig(root, h.settings); err != nil {
@@ -120,53 +155,37 @@ func newHost(o Options) (*Host, error) {
 		return nil, fmt.Errorf("open the front door: %w", err)
 	}
 	h.settings["WEBSITE_HOSTNAME"] = h.listener.Addr().String()
-	h.server = &http.Server{Handler: h.frontDoor(), ReadHeaderTimeout: time.Minute}
+	h.door = h.frontDoor()
+	h.server = &http.Server{Handler: h.door, ReadHeaderTimeout: time.Minute}
 	h.intake, h.stopIntake = context.WithCancel(context.Background())
-	h.work, h.giveUpWork = context.WithCancel(context.Background())
 	h.hard, h.stopPatience = context.WithCancel(context.Background())
-	h.addInstances(root, o)
 	return h, nil
 }
 
-func (h *Host) addInstances(root string, o Options) {
-	out := &output{to: o.Output}
-	if out.to == nil {
-		out.to = io.Discard
-	}
-	for i := range max(o.Instances, 1) {
-		in := &instance{
-			index: i, root: root, config: h.config, env: h.settings, grace: o.Terminate,
-			output: out, log: h.log, client: h.client, changed: make(chan struct{}), ended: make(chan struct{}),
+// prepare makes the instances and what tells them of blobs.
+func (h *Host) prepare() (events []func(), err error) {
+	for _, f := range h.functions {
+		if f.trigger.is("blobTrigger") {
+			lister, err := h.blobLister(f)
+			if err != nil {
+				return nil, fmt.Errorf("function %s: %w", f.name, err)
+			}
+			events = append(events, lister.run)
 		}
-		in.alive, in.end = context.WithCancelCause(h.intake)
+	}
+	for i := range h.options.Instances {
+		in, err := h.newInstance(i)
+		if err != nil {
+			return nil, err
+		}
 		h.instances = append(h.instances, in)
 	}
+	return events, nil
 }
 
-// triggers returns what is to run for as long as triggers fire.
-func (h *Host) triggers() ([]func(), error) {
-	var runs []func()
-	var refused []error
-	for _, f := range h.functions {
-		var err error
-		var more []func()
-		switch {
-		case f.trigger.is("serviceBusTrigger"):
-			more, err = h.queueTrigger(f)
-		case f.trigger.is("blobTrigger"):
-			more, err = h.blobTrigger(f)
-		case f.trigger.is("timerTrigger"):
-			more, err = h.timerTrigger(f)
-		}
-		if err != nil {
-			refused = append(refused, fmt.Errorf("function %s: %w", f.name, err))
-		}
-		runs = append(runs, more...)
-	}
-	return runs, errors.Join(refused...)
-}
-
-// newClient has no timeout: functionTimeout is the only limit.
+// newClient has no timeout: functionTimeout is the only limit. It follows
+// redirects, as the real host does unless it forwards HTTP requests
+// (DefaultHttpWorkerService, AllowAutoRedirect).
 func newClient() *http.Client {
 	return &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64, DisableCompression: true}}
 }
@@ -187,55 +206,65 @@ func (h *Host) URL() string { return "http://" + h.listener.Addr().String() }
 // is one, opens those with authLevel function.
 func (h *Host) MasterKey() string { return h.masterKey }
 
-// Kill ends handler process i by SIGKILL, waits for its end and leaves the rest
-// to the instance: what it was working on fails, and a new process is started.
-// The death does not count as one of the three errors that end an instance.
-func (h *Host) Kill(i int) error {
-	p, err := h.process(i)
-	if err != nil {
-		return err
-	}
-	p.kill()
-	return nil
-}
-
 // Pid returns the process id of handler process i, 0 if there is none.
 func (h *Host) Pid(i int) int {
-	p, err := h.process(i)
+	in, err := h.instance(i)
+	if err != nil {
+		return 0
+	}
+	p, err := in.process()
 	if err != nil {
 		return 0
 	}
 	return p.command.Process.Pid
 }
 
-func (h *Host) process(i int) (*process, error) {
+func (h *Host) instance(i int) (*instance, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	if i < 0 || i >= len(h.instances) {
 		return nil, fmt.Errorf("there is no instance %d", i)
 	}
-	return h.instances[i].process()
+	return h.instances[i], nil
+}
+
+func (h *Host) all() []*instance {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.instances)
 }
 
 // Done is closed when no handler runs any more and none will: after Stop, or
-// when every instance ended by exit status 0 or by too many errors.
+// when every instance ended by exit status 0 or by too many errors. A crashed
+// instance may come back by Restart.
 func (h *Host) Done() <-chan struct{} { return h.done }
 
-func (h *Host) watch() {
+// ended closes done when no instance is left that runs or could be restarted.
+func (h *Host) ended() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	for _, in := range h.instances {
-		<-in.ended
+		if !in.over() || !h.stopped && !in.gone() {
+			return
+		}
 	}
-	close(h.done)
+	select {
+	case <-h.done:
+	default:
+		close(h.done)
+	}
 }
 
 // Restarts is how often a handler was started beyond the first time, over all
 // instances.
 func (h *Host) Restarts() int {
 	restarts := 0
-	for _, in := range h.instances {
-		in.mu.Lock()
-		restarts += max(in.starts-1, 0)
-		in.mu.Unlock()
+	for _, in := range h.all() {
+		restarts += max(in.started()-1, 0)
 	}
-	return restarts
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return restarts + h.restarts
 }
 
 // Stop fires no more triggers, ends the handlers and returns when nothing of
@@ -243,16 +272,30 @@ func (h *Host) Restarts() int {
 // ctx ends, handlers that are still in their grace are killed at once; that is
 // no error. Stop may be called again.
 func (h *Host) Stop(ctx context.Context) error {
-	var err error
-	h.stop.Do(func() {
-		defer context.AfterFunc(ctx, h.stopPatience)()
-		h.stopIntake()
-		<-h.done
-		h.giveUpWork()
-		err = h.closeFrontDoor()
-		h.tasks.Wait()
-		h.client.CloseIdleConnections()
-	})
+	defer context.AfterFunc(ctx, h.stopPatience)()
+	h.turn.Lock()
+	defer h.turn.Unlock()
+	h.mu.Lock()
+	again := h.stopped
+	h.stopped = true
+	h.mu.Unlock()
+	if again {
+		return nil
+	}
+	h.stopIntake()
+	for _, in := range h.all() {
+		<-in.ended
+	}
+	h.ended()
+	for _, in := range h.all() {
+		in.giveUp(errStopped)
+	}
+	err := h.closeFrontDoor()
+	for _, in := range h.all() {
+		in.tasks.Wait()
+	}
+	h.tasks.Wait()
+	h.client.CloseIdleConnections()
 	return err
 }
 
@@ -271,8 +314,9 @@ func (h *Host) closeFrontDoor() error {
 
 // pick returns the next instance that takes triggers, nil if none does.
 func (h *Host) pick() *instance {
-	for range h.instances {
-		in := h.instances[int(h.next.Add(1)-1)%len(h.instances)]
+	instances := h.all()
+	for range instances {
+		in := instances[int(h.next.Add(1)-1)%len(instances)]
 		if in.alive.Err() == nil {
 			return in
 		}

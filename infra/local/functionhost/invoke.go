@@ -1,7 +1,6 @@
 package functionhost
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -19,36 +18,35 @@ const hostVersion = "4.1037.0.0"
 // errFunctionTimeout is the cause when an invocation exceeds functionTimeout.
 var errFunctionTimeout = errors.New("timeout value exceeded by function")
 
+// call is one invocation of a function. The real host makes each attempt a call
+// of its own.
+type call struct {
+	function *function
+	detail   string   // what it is about, for the fault plan: a message id, a blob
+	body     []byte   // the envelope
+	lock     lostLock // what Expire takes away; nil if there is nothing
+}
+
+// lostLock takes the lock of what is being worked on away, as if it had run
+// out.
+type lostLock func(ctx context.Context)
+
+func newCall(f *function, detail string, e envelope, lock lostLock) (*call, error) {
+	body, err := e.encode()
+	if err != nil {
+		return nil, fmt.Errorf("encode the envelope: %w", err)
+	}
+	return &call{function: f, detail: f.name + " " + detail, body: body, lock: lock}, nil
+}
+
 // invoke sends one invocation to the instance's handler and returns nil when it
 // succeeded. When it lasts longer than functionTimeout the process is killed
 // and started again, with everything else that it was working on
-// (WebScriptHostExceptionHandler.cs). ctx ends only when the host does.
-func (in *instance) invoke(ctx context.Context, f *function, e envelope) error {
-	body, err := e.encode()
-	if err != nil {
-		return fmt.Errorf("encode the envelope: %w", err)
-	}
-	p, err := in.handler(ctx)
-	if err != nil {
-		return fmt.Errorf("invoke %s: %w", f.name, err)
-	}
-	call, cancel := in.limit(ctx)
-	defer cancel()
-	answered, err := in.post(call, p, f.name, body)
-	if err == nil && !answered {
-		// The host completes an invocation only for an answer that is not null,
-		// so this one stays open until functionTimeout.
-		select {
-		case <-call.Done():
-		case <-ctx.Done():
-			err = errStopped
-		}
-	}
-	if call.Err() != nil {
-		err = context.Cause(call)
-	}
-	if errors.Is(err, errFunctionTimeout) {
-		p.kill()
+// (WebScriptHostExceptionHandler.cs).
+func (in *instance) invoke(f *function, detail string, e envelope, lock lostLock) error {
+	c, err := newCall(f, detail, e, lock)
+	if err == nil {
+		err = in.invokeWithFaults(c)
 	}
 	if err != nil {
 		return fmt.Errorf("invoke %s: %w", f.name, err)
@@ -56,27 +54,73 @@ func (in *instance) invoke(ctx context.Context, f *function, e envelope) error {
 	return nil
 }
 
-// limit makes the context of one call to the handler. The end of the host does
-// not cut a call: the process ends first, and an answer given before counts.
-func (in *instance) limit(ctx context.Context) (context.Context, context.CancelFunc) {
-	ctx = context.WithoutCancel(ctx)
-	if in.config.timeout == 0 {
-		return context.WithCancel(ctx)
+// perform is an invocation without faults. watch, which may be nil, gets the
+// request before it is sent.
+func (in *instance) perform(c *call, watch func(*http.Request, *process) *http.Request) error {
+	p, err := in.handler(in.work)
+	if err != nil {
+		return err
 	}
-	return context.WithTimeoutCause(ctx, in.config.timeout, errFunctionTimeout)
+	limited, cancel := in.limit()
+	defer cancel()
+	request, err := newRequest(limited, p, c)
+	if err != nil {
+		return err
+	}
+	if watch != nil {
+		request = watch(request, p)
+	}
+	answered, err := in.post(request, c.function.name)
+	if err == nil && !answered {
+		// The host completes an invocation only for an answer that is not null,
+		// so this one stays open until functionTimeout.
+		select {
+		case <-limited.Done():
+		case <-in.work.Done():
+			err = context.Cause(in.work)
+		}
+	}
+	if limited.Err() != nil {
+		err = context.Cause(limited)
+	}
+	if errors.Is(err, errFunctionTimeout) {
+		p.kill()
+	}
+	return err
 }
 
-// post is DefaultHttpWorkerService.ProcessDefaultInvocationRequest. It returns
-// false without an error for an empty or null answer.
-func (in *instance) post(ctx context.Context, p *process, name string, body []byte) (answered bool, err error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, p.url(name), bytes.NewReader(body))
-	if err != nil {
-		return false, err
+// limit makes the context of one call to the handler. The end of the host does
+// not cut a call: the process ends first, and an answer given before counts.
+func (in *instance) limit() (context.Context, context.CancelFunc) {
+	if in.config.timeout == 0 {
+		return context.WithCancel(context.Background())
 	}
+	return withTimeout(context.Background(), in.host.clock, in.config.timeout, errFunctionTimeout)
+}
+
+// newRequest is the request of DefaultHttpWorkerService.ProcessDefaultInvocationRequest.
+func newRequest(ctx context.Context, p *process, c *call) (*http.Request, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, p.url(c.function.name), newBody(c.body))
+	if err != nil {
+		return nil, err
+	}
+	request.ContentLength = int64(len(c.body))
+	request.GetBody = func() (io.ReadCloser, error) { return newBody(c.body), nil } // for a redirect
 	request.Header.Set("Content-Type", "application/json; charset=utf-8")
 	request.Header.Set("User-Agent", "Azure-Functions-Host/"+hostVersion)
 	setInvocation(request.Header)
-	response, err := in.client.Do(request)
+	return request, nil
+}
+
+func setInvocation(header http.Header) {
+	header.Set("X-Azure-Functions-InvocationId", uuid.NewString())
+	header.Set("X-Azure-Functions-HostVersion", hostVersion)
+}
+
+// post sends the request and takes the answer in. It returns false without an
+// error for an empty or null answer.
+func (in *instance) post(request *http.Request, name string) (answered bool, err error) {
+	response, err := in.host.client.Do(request)
 	if err != nil {
 		return false, err
 	}
@@ -93,14 +137,9 @@ func (in *instance) post(ctx context.Context, p *process, name string, body []by
 		return false, nil
 	}
 	for _, line := range result.Logs {
-		in.log.Info(line, "instance", in.index, "function", name)
+		in.log.Info(line, "function", name)
 	}
 	return true, nil
-}
-
-func setInvocation(header http.Header) {
-	header.Set("X-Azure-Functions-InvocationId", uuid.NewString())
-	header.Set("X-Azure-Functions-HostVersion", hostVersion)
 }
 
 // result is HttpScriptInvocationResult.

@@ -250,6 +250,16 @@ func next(t *testing.T, events chan event) event {
 	}
 }
 
+// none says that no event has come.
+func none(t *testing.T, events chan event) {
+	t.Helper()
+	select {
+	case e := <-events:
+		t.Errorf("one event too many: %s %s", e.URI, e.Body)
+	default:
+	}
+}
+
 // within waits for a condition that nothing announces.
 func within(t *testing.T, d time.Duration, what string, ok func() bool) {
 	t.Helper()
@@ -263,7 +273,11 @@ func within(t *testing.T, d time.Duration, what string, ok func() bool) {
 
 // invoke fires an inert function on an instance.
 func invoke(h *Host, i int) error {
-	return h.instances[i].invoke(h.work, h.functions[0], newObjectEnvelope(h.functions[0], map[string]any{}))
+	in, err := h.instance(i)
+	if err != nil {
+		return err
+	}
+	return in.invoke(h.functions[0], "", newObjectEnvelope(h.functions[0], map[string]any{}), nil)
 }
 
 type testWriter struct{ t *testing.T }

@@ -93,12 +93,15 @@ func (p *process) url(path string) string {
 	return "http://127.0.0.1:" + strconv.Itoa(p.port) + "/" + path
 }
 
-var errProcessEnded = errors.New("the handler process ended")
+var (
+	errProcessEnded = errors.New("the handler process ended")
+	errNotReady     = errors.New("the handler did not answer within the initialization timeout")
+)
 
 // waitReady asks for / every 25 ms. Any answer means ready, only a refused
 // connection means wait (DefaultHttpWorkerService.IsWorkerReady).
-func (p *process) waitReady(ctx context.Context, client *http.Client, within time.Duration) error {
-	ctx, cancel := context.WithTimeout(ctx, within)
+func (p *process) waitReady(ctx context.Context, client *http.Client, c clock, within time.Duration) error {
+	ctx, cancel := withTimeout(ctx, c, within, errNotReady)
 	defer cancel()
 	tick := time.NewTicker(25 * time.Millisecond)
 	defer tick.Stop()
@@ -110,7 +113,7 @@ func (p *process) waitReady(ctx context.Context, client *http.Client, within tim
 		case <-p.done:
 			return errProcessEnded
 		case <-ctx.Done():
-			return fmt.Errorf("wait for the handler to listen on its port: %w", ctx.Err())
+			return fmt.Errorf("wait for the handler to listen on its port: %w", context.Cause(ctx))
 		case <-tick.C:
 		}
 	}
@@ -160,15 +163,15 @@ func (p *process) kill() {
 
 // stop ends the process as the platform does: at once, or by SIGTERM and then,
 // after grace or when hard ends, by SIGKILL.
-func (p *process) stop(hard context.Context, grace time.Duration) {
+func (p *process) stop(hard context.Context, c clock, grace time.Duration) {
 	p.planned.Store(true)
 	if grace > 0 {
 		_ = p.signal(syscall.SIGTERM)
-		timer := time.NewTimer(grace)
-		defer timer.Stop()
+		over := make(chan struct{})
+		defer c.AfterFunc(grace, func() { close(over) })()
 		select {
 		case <-p.done:
-		case <-timer.C:
+		case <-over:
 		case <-hard.Done():
 		}
 	}

@@ -15,8 +15,14 @@ import (
 // queueApp is an app with a broker that has the queue q, and a function on it.
 func queueApp(t *testing.T, q servicebus.Queue, function string) (*app, *servicebus.Broker) {
 	t.Helper()
+	return queueAppAt(t, q, function, nil)
+}
+
+// queueAppAt has a broker with a clock of its own.
+func queueAppAt(t *testing.T, q servicebus.Queue, function string, now func() time.Time) (*app, *servicebus.Broker) {
+	t.Helper()
 	q.Name = "q"
-	broker, err := servicebus.Start(context.Background(), servicebus.Options{Queues: []servicebus.Queue{q}})
+	broker, err := servicebus.Start(context.Background(), servicebus.Options{Queues: []servicebus.Queue{q}, Now: now})
 	if err != nil {
 		t.Fatal(err)
 	}

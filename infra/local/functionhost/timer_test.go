@@ -4,7 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"sync"
+	"log/slog"
 	"testing"
 	"time"
 )
@@ -31,42 +31,38 @@ func decodeTimer(t *testing.T, e event) timerInfo {
 func TestTimerFiresWithoutOverlapOverAllInstances(t *testing.T) {
 	a := newApp(t)
 	a.write("tick/function.json", everySecond)
-	var mu sync.Mutex
-	running, most := 0, 0
-	a.handle(func(event) order {
-		mu.Lock()
-		running++
-		most = max(most, running)
-		mu.Unlock()
-		<-time.After(1300 * time.Millisecond)
-		mu.Lock()
-		running--
-		mu.Unlock()
-		return success
-	})
-	a.start(Options{Instances: 2})
+	release := make(chan struct{})
+	a.handle(func(event) order { <-release; return success })
+	clock := newHandClock()
+	a.start(Options{Instances: 2, clock: clock})
+	clock.await(t, time.Second)
+	clock.pass(time.Second)
 	first := next(t, a.requests)
-	second := next(t, a.requests)
 	if info := decodeTimer(t, first); first.URI != "/tick" || info.IsPastDue || info.ScheduleStatus != nil {
 		t.Errorf("%s %s: an interval below a minute has no status", first.URI, first.Body)
 	}
-	if first.Pid == second.Pid {
-		t.Error("both occurrences went to one instance")
+	clock.pass(3 * time.Second)
+	close(release)
+	clock.await(t, time.Second)
+	none(t, a.requests)
+	clock.pass(time.Second)
+	if second := next(t, a.requests); first.Pid != second.Pid {
+		t.Error("an occurrence went to an instance without the lock")
 	}
-	mu.Lock()
-	defer mu.Unlock()
-	if most != 1 {
-		t.Errorf("%d invocations at once", most)
-	}
+	none(t, a.requests)
 }
 
 func TestTimerGoesOnAfterAFailure(t *testing.T) {
 	a := newApp(t)
 	a.write("tick/function.json", everySecond)
 	a.handle(func(event) order { return order{Status: 500} })
-	a.start(Options{})
-	next(t, a.requests)
-	next(t, a.requests)
+	clock := newHandClock()
+	a.start(Options{clock: clock})
+	for range 2 {
+		clock.await(t, time.Second)
+		clock.pass(time.Second)
+		next(t, a.requests)
+	}
 }
 
 func TestTimerRunsOnStartup(t *testing.T) {
@@ -81,24 +77,26 @@ func TestTimerRunsOnStartup(t *testing.T) {
 
 func TestScheduleMonitor(t *testing.T) {
 	start := time.Date(2026, 1, 31, 23, 58, 30, 0, time.UTC)
-	clock := start
+	clock := newHandClock()
+	clock.now = start
 	m := &memoryMonitor{}
 	s, err := parseSchedule("0 */5 * * * *")
 	if err != nil {
 		t.Fatal(err)
 	}
-	tm := &timer{host: &Host{}, schedule: s, monitor: m, now: func() time.Time { return clock }}
-	status, pastDue := tm.begin(context.Background())
+	in := &instance{life: t.Context(), log: slog.New(slog.DiscardHandler)}
+	tm := &timer{instance: in, schedule: s, monitor: m, clock: clock}
+	status, pastDue := tm.begin(t.Context())
 	due := time.Date(2026, 2, 1, 0, 0, 0, 0, time.UTC)
 	if pastDue || !status.Last.IsZero() || !status.Next.Equal(due) || !status.LastUpdated.Equal(start) || m.status == nil {
 		t.Errorf("first status %+v, past due %v", status, pastDue)
 	}
-	clock = due
-	if _, pastDue := tm.begin(context.Background()); pastDue {
+	clock.pass(due.Sub(start))
+	if _, pastDue := tm.begin(t.Context()); pastDue {
 		t.Error("an occurrence that is just due wasn't missed")
 	}
-	clock = due.Add(time.Second)
-	if _, pastDue := tm.begin(context.Background()); !pastDue {
+	clock.pass(time.Second)
+	if _, pastDue := tm.begin(t.Context()); !pastDue {
 		t.Error("a second after it the occurrence was missed")
 	}
 }
@@ -146,9 +144,9 @@ func TestTimerFiresWithoutItsStorage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tm := &timer{host: h, function: h.functions[0], schedule: s, monitor: brokenMonitor{}, now: time.Now}
+	tm := &timer{instance: h.instances[0], function: h.functions[0], schedule: s, monitor: brokenMonitor{}, clock: systemClock{}}
 	status, pastDue := tm.begin(context.Background())
-	if status = tm.fire(context.Background(), status, pastDue); status == nil || status.Last.IsZero() {
+	if status = tm.fire(status, pastDue); status == nil || status.Last.IsZero() {
 		t.Errorf("status %+v", status)
 	}
 	next(t, a.requests)
