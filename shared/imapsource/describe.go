@@ -24,6 +24,7 @@ func (s *source) Describe(ctx context.Context, uids migrate.UIDSet, yield func(m
 func (s *source) describe(ctx context.Context, uids migrate.UIDSet, yield func(located) error) error {
 	defer s.begin(ctx)()
 	d := describer{conversation{s: s, ctx: ctx, op: "describe messages"}, yield, migrate.UIDSet{}}
+	clear(s.known)
 	for _, set := range batches(uids) {
 		if err := d.ask(set, 2); err != nil {
 			return err
@@ -75,6 +76,7 @@ func (d *describer) run(uids migrate.UIDSet) (partial bool, gap, err error) {
 		}
 		d.got.Add(info.UID)
 		d.came()
+		d.s.know(info)
 		if err := d.yield(located{info, msg.SeqNum}); err != nil {
 			breakOff(d.s.session, cmd, errBrokenOff)
 			return partial, nil, err
@@ -82,6 +84,19 @@ func (d *describer) run(uids migrate.UIDSet) (partial bool, gap, err error) {
 	}
 	gap, err = d.close(cmd)
 	return partial, gap, err
+}
+
+// maxKnown bounds what is kept of descriptions: more than a window.
+const maxKnown = 10_000
+
+// know keeps a description for servers that send the flags behind the body.
+func (s *source) know(info migrate.MessageInfo) {
+	if s.known == nil {
+		s.known = make(map[migrate.UID]migrate.MessageInfo)
+	}
+	if len(s.known) < maxKnown {
+		s.known[info.UID] = info
+	}
 }
 
 // describe reads a response without a body. It is complete when UID, flags and date came.

@@ -44,7 +44,7 @@ func (s *source) fail(ctx context.Context, op, folder string, err error) error {
 		if throttled(answer) {
 			e.Kind = migrate.Throttled
 		}
-	case errors.Is(cause, errTooLong), errors.Is(cause, errTooMany):
+	case errors.Is(cause, errTooLong), errors.Is(cause, errTooMany), errors.Is(cause, errTorn):
 		e.Err = cause
 	case errors.Is(cause, net.ErrClosed) && !s.closed.Load() && !strings.HasPrefix(status, "BYE"):
 		// The library gave up on a response.

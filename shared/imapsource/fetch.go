@@ -92,6 +92,9 @@ func (f *fetcher) ask(uids migrate.UIDSet) error {
 		}
 		return f.each(left)
 	}
+	if err := f.describeFirst(uids); err != nil {
+		return err
+	}
 	gap, err := f.run(uidSet(uids), f.everything(), nil)
 	rest := uids.Minus(f.got)
 	if err != nil || rest.Empty() {
@@ -114,6 +117,19 @@ func (f *fetcher) ask(uids migrate.UIDSet) error {
 		return err
 	}
 	return f.ask(upper)
+}
+
+// describeFirst asks for what a server with late flags is to be asked before.
+func (f *fetcher) describeFirst(uids migrate.UIDSet) error {
+	if !f.s.lateFlags {
+		return nil
+	}
+	for uid := range uids.Descending {
+		if _, ok := f.s.known[uid]; !ok {
+			return f.s.describe(f.ctx, uids, func(located) error { return nil })
+		}
+	}
+	return nil
 }
 
 func (f *fetcher) each(left []located) error {
@@ -234,13 +250,8 @@ func (f *fetcher) deliver(msg *imapclient.FetchMessageData, known *migrate.Messa
 		if !ok || data.Literal == nil || data.Section.Specifier != f.section.Specifier || cutShort(data.Section) {
 			continue
 		}
-		info := got.info
-		if known != nil && (info.UID == 0 || info.UID == known.UID) {
-			info = *known
-		} else if known != nil || !got.complete() {
-			continue
-		}
-		if f.got.Contains(info.UID) {
+		info, ok := f.identify(&got, known)
+		if !ok || f.got.Contains(info.UID) || known == nil && got.stub(data.Literal.Size()) {
 			continue
 		}
 		b := newBody(f, info, data.Literal)
@@ -256,6 +267,31 @@ func (f *fetcher) deliver(msg *imapclient.FetchMessageData, known *migrate.Messa
 		}
 	}
 	return nil, nil
+}
+
+// identify finds out what message a body belongs to, and what is to be known of it.
+func (f *fetcher) identify(got *items, known *migrate.MessageInfo) (info migrate.MessageInfo, ok bool) {
+	switch described, ok := f.s.known[got.info.UID]; {
+	case known != nil:
+		return *known, got.info.UID == 0 || got.info.UID == known.UID
+	case got.complete():
+		return got.info, true
+	case got.info.UID != 0 && got.date && !got.flags && ok:
+		// Zimbra sends them behind the body (zm-mailbox, ImapHandler.java, doFETCH: i4msg.getFlags
+		// is printed after pspec.write).
+		f.s.lateFlags = true
+		return described, true
+	case got.info.UID != 0 && got.date && !got.flags:
+		f.s.lateFlags = true
+	}
+	return info, false
+}
+
+// stub reports whether a response is what Zimbra gives for a message that another session has
+// removed: empty, of size 0, received when 1970 began (zm-mailbox, ImapHandler.java, fetchStub).
+// Asked again, the server knows that it is gone; a message that is really so comes then.
+func (i *items) stub(octets int64) bool {
+	return octets == 0 && i.info.Size == 0 && i.date && i.info.Received.Unix() == 0
 }
 
 // cutShort reports whether a section does not begin at the message's first octet.

@@ -1,6 +1,7 @@
 package imapsource
 
 import (
+	"net/mail"
 	"strconv"
 	"strings"
 	"time"
@@ -9,15 +10,34 @@ import (
 // dateLayout is date-time of RFC 9051 section 9.
 const dateLayout = "_2-Jan-2006 15:04:05 -0700"
 
+// readDate reads an INTERNALDATE: as RFC 9051 wants it; without a zone, which counts as UTC; or as
+// RFC 5322 writes dates, like asimap before its pull request 458. Anything else is noDate, such as
+// the "00-Jan-0000" of Domino 10 (MailKit issue 1236) and years before there was mail.
+func readDate(text string) time.Time {
+	t, err := time.Parse(dateLayout, text)
+	if err != nil {
+		t, err = time.Parse(strings.TrimSuffix(dateLayout, " -0700"), text)
+	}
+	if err != nil {
+		t, err = mail.ParseDate(text)
+	}
+	if err != nil || t.Year() < 1970 || t.Year() > 9999 {
+		return noDate
+	}
+	return t
+}
+
 // noDate stands for a date that cannot be read. The library refuses the zero time.
 var noDate = time.Time{}.Add(time.Second)
 
 // fetchItems rewrites one line of a FETCH response: from its beginning or, if continued, from behind
-// a literal. A line that makes no sense ends the response there; what is missing then is asked for
-// again by those who miss it.
+// a message. A line that makes no sense ends the response there; what is missing then is asked for
+// again by those who miss it. Behind a message, it is a sign that the message does not end where the
+// server announced: Zimbra writes the size of its database before whatever the file holds
+// (zm-mailbox, ImapPartSpecifier.java, write: "assert written == length").
 func (r *responses) fetchItems(head, line string, continued bool) error {
 	out := []byte(head)
-	count := 0
+	count, inline := 0, false
 	add := func(item string) {
 		if count++; count > 1 || continued {
 			out = append(out, ' ')
@@ -32,9 +52,9 @@ func (r *responses) fetchItems(head, line string, continued bool) error {
 		name, rest := cutItemName(line)
 		rest = strings.TrimLeft(rest, " ")
 		section, isBody := bodySection(name)
-		if before, size, ok := cutLiteral(rest); ok && before == "" && isBody {
+		if before, size, ok := cutLiteral(rest); ok && before == "" && isBody && size > 0 {
 			add(section + " {" + strconv.FormatInt(size, 10) + "}\r\n")
-			r.out, r.literal, r.inFetch = out, size, true
+			r.out, r.literal = out, size
 			return nil
 		}
 		value, tail, ok := cutValue(rest)
@@ -50,9 +70,15 @@ func (r *responses) fetchItems(head, line string, continued bool) error {
 			continue
 		}
 		line = tail
+		inline = inline || isBody
 		if item := cleanItem(name, section, value); item != "" {
 			add(item)
 		}
+	}
+	if whole := strings.TrimRight(line, " ") == ")"; !whole && continued {
+		return errTorn
+	} else if !whole && inline {
+		return nil // it is asked for again
 	}
 	if count == 0 && !continued {
 		return nil // an empty list: the library wants an item
@@ -130,11 +156,7 @@ func cleanItem(name, section, value string) string {
 		}
 	case "INTERNALDATE":
 		text, _, _ := cutQuoted(value)
-		t, err := time.Parse(dateLayout, text)
-		if err != nil || t.IsZero() {
-			t = noDate
-		}
-		return `INTERNALDATE "` + t.Format(dateLayout) + `"`
+		return `INTERNALDATE "` + readDate(text).Format(dateLayout) + `"`
 	}
 	if _, ok := bodySection(name); ok {
 		if text, _, quoted := cutQuoted(value); quoted {

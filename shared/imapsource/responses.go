@@ -14,7 +14,10 @@ import (
 // section 4 asks clients to take 8192 octets; lines beyond a mebibyte are no IMAP.
 const maxLine = 1 << 20
 
-var errTooLong = errors.New("a response of the server is longer than 1 MiB")
+var (
+	errTooLong = errors.New("a response of the server is longer than 1 MiB")
+	errTorn    = errors.New("the server announces another number of octets than it sends of the message")
+)
 
 // responses rewrites what a server sends into what go-imap can parse: it leaves out response types,
 // response codes, flags and dates that the library would end the connection for, single spaces
@@ -25,8 +28,7 @@ type responses struct {
 	src     *bufio.Reader
 	w       *wire
 	out     []byte // what the library has not read yet
-	literal int64  // octets of a message literal still to pass through
-	inFetch bool   // a FETCH response goes on behind the literal
+	literal int64  // octets of a message literal still to pass through; a FETCH response goes on behind it
 }
 
 func newResponses(src io.Reader, w *wire) *responses {
@@ -49,8 +51,18 @@ func (r *responses) Read(p []byte) (int, error) {
 		return n, nil
 	}
 	n, err := r.src.Read(p[:min(int64(len(p)), r.literal)])
-	r.literal -= int64(n)
-	return n, err
+	if r.literal -= int64(n); r.literal > 0 || err != nil {
+		return n, err
+	}
+	// The last octets are not given before it is known that the message ends with them.
+	line, err := r.line()
+	if err == nil {
+		err = r.fetchItems("", line, true)
+	}
+	if err != nil {
+		return 0, err
+	}
+	return n, nil
 }
 
 // next fills out with the next line that is not left out.
@@ -58,10 +70,6 @@ func (r *responses) next() error {
 	line, err := r.line()
 	if err != nil {
 		return err
-	}
-	if r.inFetch {
-		r.inFetch = false
-		return r.fetchItems("", line, true)
 	}
 	rest, untagged := strings.CutPrefix(line, "* ")
 	switch {

@@ -20,12 +20,14 @@ type source struct {
 	root   string                                  // Mailbox.UserRoot
 	logger *slog.Logger
 
-	listed     bool              // Folders was called
-	hidden     map[string]string // by name: the placeholder to send in its place
-	folder     string            // the current one
-	validity   uint32            // its UIDVALIDITY
-	noPartial  bool              // the server was caught giving wrong parts of messages
-	bySequence bool              // it delivers messages by sequence number only
+	listed     bool                                // Folders was called
+	hidden     map[string]string                   // by name: the placeholder to send in its place
+	folder     string                              // the current one
+	validity   uint32                              // its UIDVALIDITY
+	noPartial  bool                                // the server was caught giving wrong parts of messages
+	bySequence bool                                // it delivers messages by sequence number only
+	lateFlags  bool                                // it sends the flags behind the body
+	known      map[migrate.UID]migrate.MessageInfo // from the last description
 
 	mu     sync.Mutex // guards the replacement of session against abort
 	closed atomic.Bool
@@ -40,7 +42,7 @@ func (s *source) Open(ctx context.Context, name string) (migrate.FolderState, er
 	defer s.begin(ctx)()
 	const op = "open folder"
 	data, err := s.examine(name)
-	if refusedNo(err) && !s.listed {
+	if refused(err) && !s.listed {
 		// A name that only the list of folders tells how to spell.
 		if _, err := s.Folders(ctx); err != nil {
 			return migrate.FolderState{}, err
@@ -50,7 +52,7 @@ func (s *source) Open(ctx context.Context, name string) (migrate.FolderState, er
 		}
 	}
 	var answer *imap.Error
-	if refusedNo(err) && errors.As(err, &answer) && !throttled(answer) {
+	if refused(err) && errors.As(err, &answer) && !throttled(answer) {
 		err = &migrate.Error{Kind: migrate.NoFolder, Err: fmt.Errorf("the server answers %w", err)}
 	}
 	if err != nil {
@@ -71,6 +73,13 @@ func (s *source) Open(ctx context.Context, name string) (migrate.FolderState, er
 		state.UIDNext, err = s.uidAfter(data.NumMessages)
 	}
 	return state, s.fail(ctx, op, name, err)
+}
+
+// refused reports whether a folder was refused. hMailServer says BAD of one that is not there
+// (IMAPCommandExamine.cpp:40).
+func refused(err error) bool {
+	var answer *imap.Error
+	return errors.As(err, &answer) && (answer.Type == imap.StatusResponseTypeNo || answer.Type == imap.StatusResponseTypeBad)
 }
 
 func refusedNo(err error) bool {
