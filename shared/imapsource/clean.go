@@ -164,8 +164,9 @@ func cleanCode(code string) string {
 	return name
 }
 
-// cleanList rewrites what follows LIST. A name that is not valid modified UTF-7 is replaced by what
-// hide gives. Not ok is a line that is no list response.
+// cleanList rewrites what follows LIST. A name that is not the one spelling that modified UTF-7 has
+// for it is replaced by what hide gives: a server that lists raw UTF-8 wants it back as it is. Not ok
+// is a line that is no list response.
 func cleanList(s string, hide func(string) string) (list string, ok bool) {
 	attrs, rest, ok := cutList(s)
 	if !ok {
@@ -186,7 +187,7 @@ func cleanList(s string, hide func(string) string) (list string, ok bool) {
 		name, _, _ = strings.Cut(rest, " (")
 		name = strings.TrimSpace(name)
 	}
-	if _, err := decodeName(name); err != nil || strings.HasPrefix(name, placeholder) {
+	if decoded, err := decodeName(name); err != nil || encodeName(decoded) != name || strings.HasPrefix(name, placeholder) {
 		name = hide(name)
 	}
 	return "(" + cleanFlags(attrs) + ") " + delimiter + " " + quote(name), true

@@ -96,7 +96,7 @@ func (d Dialer) connect(ctx context.Context, endpoint migrate.Endpoint, mailbox 
 		return nil, dialError(ctx, "secure the connection to the source server", err)
 	}
 	s := newSource(w, cmp.Or(d.Logger, slog.New(slog.DiscardHandler)))
-	s.root = mailbox.UserRoot
+	s.root, s.spaces = mailbox.UserRoot, endpoint.Spaces()
 	defer s.begin(ctx)()
 	if err := s.enter(endpoint, c); err != nil {
 		err = s.fail(ctx, "sign in to the source server", "", err)

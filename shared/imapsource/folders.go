@@ -16,35 +16,52 @@ const maxFolders = 50000
 
 var errTooMany = errors.New("the server lists more than 50000 folders")
 
-// Folders implements migrate.Source. INBOX comes first, then the others by name.
+// Folders implements migrate.Source. INBOX comes first, then the others by name. Folders of others
+// are among them as far as the server lists them by itself, or the endpoint asks for them.
 func (s *source) Folders(ctx context.Context) ([]migrate.SourceFolder, error) {
 	defer s.begin(ctx)()
 	const op = "list folders"
-	t := tree{root: s.root}
-	if s.caps.Has(imap.CapNamespace) {
-		spaces, err := s.client.Namespace().Wait()
-		if err != nil && !refusedNo(err) {
-			return nil, s.fail(ctx, op, "", err)
-		}
-		if err == nil {
-			t.namespaces(spaces)
-		}
+	t, err := s.namespaces()
+	if err != nil {
+		return nil, s.fail(ctx, op, "", err)
 	}
 	list, err := s.list("*")
-	if err == nil && t.root != "" && !slices.ContainsFunc(list, func(d *imap.ListData) bool { return t.belowRoot(d) }) {
-		// Roots outside of what the server lists by itself, such as another user's folders.
-		delimiter := "/"
-		if len(list) > 0 && list[0].Delim != 0 {
-			delimiter = string(list[0].Delim)
+	for _, pattern := range t.patterns(list, s.spaces) {
+		if err != nil {
+			break
 		}
-		list, err = s.list(strings.TrimSuffix(t.root, delimiter) + delimiter + "*")
+		var more []*imap.ListData
+		if more, err = s.list(pattern); refusedNo(err) {
+			continue // nobody shares anything, or there is no such root
+		}
+		list = append(list, more...)
+	}
+	if err == nil {
+		err = s.markOldStyle(list)
 	}
 	if err != nil {
 		return nil, s.fail(ctx, op, "", err)
 	}
-	s.reveal(list)
+	odd := s.reveal(list)
 	s.listed = true
-	return t.folders(list), nil
+	return t.folders(list, odd), nil
+}
+
+// namespaces asks where whose folders are. A server without NAMESPACE (RFC 2342), or that refuses
+// it, leaves the prefix to be guessed from the list.
+func (s *source) namespaces() (tree, error) {
+	t := tree{root: s.root, guess: true}
+	if !s.caps.Has(imap.CapNamespace) {
+		return t, nil
+	}
+	spaces, err := s.client.Namespace().Wait()
+	if err != nil && !refusedNo(err) {
+		return t, err
+	}
+	if err == nil {
+		t.namespaces(spaces)
+	}
+	return t, nil
 }
 
 func (s *source) list(pattern string) ([]*imap.ListData, error) {
@@ -65,109 +82,98 @@ func (s *source) list(pattern string) ([]*imap.ListData, error) {
 	return list, cmd.Close()
 }
 
-// reveal gives folders whose names are not valid modified UTF-7 a readable name, and remembers what
-// to send for it.
-func (s *source) reveal(list []*imap.ListData) {
-	odd := s.wire.oddNames()
-	taken := make(map[string]bool, len(list))
+// markOldStyle adds the roles that a server tells by XLIST only, an ancestor of SPECIAL-USE: Zimbra
+// is such (ImapHandler.getFolderAttrs). Names are taken from LIST, since Gmail's XLIST gave INBOX a
+// localised one.
+func (s *source) markOldStyle(list []*imap.ListData) error {
+	if !s.caps.Has("XLIST") || s.caps.Has(imap.CapSpecialUse) {
+		return nil
+	}
+	s.wire.xlist.Store(true)
+	marked, err := s.list("*")
+	s.wire.xlist.Store(false)
+	if refusedNo(err) {
+		return nil
+	}
+	attributes := make(map[string][]imap.MailboxAttr, len(marked))
+	for _, data := range marked {
+		attributes[data.Mailbox] = data.Attrs
+	}
 	for _, data := range list {
-		taken[data.Mailbox] = true
-	}
-	s.hidden = make(map[string]string, len(odd))
-	for _, data := range list {
-		raw, ok := odd[data.Mailbox]
-		if !ok {
-			continue
-		}
-		name := readableName(raw)
-		for taken[name] {
-			name += "~"
-		}
-		taken[name] = true
-		s.hidden[name] = data.Mailbox
-		data.Mailbox = name
-	}
-}
-
-// tree turns LIST responses into the folders of one mailbox.
-type tree struct {
-	root     string   // UserRoot, or empty
-	personal string   // the prefix of the user's own folders, such as "INBOX."
-	foreign  []string // the prefixes of what belongs to others
-}
-
-// namespaces takes over the answer to NAMESPACE (RFC 2342).
-func (t *tree) namespaces(n *imap.NamespaceData) {
-	if len(n.Personal) > 0 {
-		t.personal = decodedPrefix(n.Personal[0].Prefix)
-	}
-	for _, space := range append(slices.Clone(n.Other), n.Shared...) {
-		if prefix := decodedPrefix(space.Prefix); prefix != "" && prefix != t.personal {
-			t.foreign = append(t.foreign, prefix)
-		}
-	}
-}
-
-func decodedPrefix(raw string) string {
-	name, err := decodeName(raw)
-	if err != nil {
-		return readableName(raw)
-	}
-	return name
-}
-
-func (t *tree) belowRoot(d *imap.ListData) bool {
-	path, ok := t.path(d.Mailbox, d.Delim)
-	return ok && len(path) > 0
-}
-
-// path returns a folder's segments; not ok is a folder of someone else or outside of the root. It is
-// empty for the root itself.
-func (t *tree) path(name string, delimiter rune) (path []string, ok bool) {
-	if t.root != "" {
-		return t.pathBelowRoot(name, delimiter)
-	}
-	for _, prefix := range t.foreign {
-		if strings.HasPrefix(name, prefix) || name == strings.TrimSuffix(prefix, string(delimiter)) {
-			return nil, false
-		}
-	}
-	return segments(strings.TrimPrefix(name, t.personal), delimiter), true
-}
-
-func (t *tree) pathBelowRoot(name string, delimiter rune) (path []string, ok bool) {
-	whole := segments(name, delimiter)
-	own := segments(strings.TrimPrefix(name, t.personal), delimiter)
-	for _, root := range [][]string{segments(t.root, delimiter), segments(t.root, '/')} {
-		for _, path := range [][]string{whole, own} {
-			if len(path) >= len(root) && slices.Equal(path[:len(root)], root) {
-				return path[len(root):], true
+		for _, attr := range attributes[data.Mailbox] {
+			if !hasAttr(data.Attrs, attr) {
+				data.Attrs = append(data.Attrs, attr)
 			}
 		}
 	}
-	return nil, false
+	return err
 }
 
-// segments splits a name, leaving out empty parts. A zero delimiter is none.
-func segments(name string, delimiter rune) []string {
-	if delimiter == 0 {
-		delimiter = -1
+func hasAttr(attrs []imap.MailboxAttr, wanted imap.MailboxAttr) bool {
+	return slices.ContainsFunc(attrs, func(a imap.MailboxAttr) bool { return strings.EqualFold(string(a), string(wanted)) })
+}
+
+// reveal gives folders that are known by a placeholder a readable name, and remembers what to send
+// for it. It returns what is to be said of names that could not be read as they stand.
+func (s *source) reveal(list []*imap.ListData) (notes map[string]string) {
+	odd := s.wire.oddNames()
+	var hidden []*imap.ListData
+	taken := make(map[string]bool, len(list))
+	for _, data := range list {
+		if _, ok := odd[data.Mailbox]; ok {
+			hidden = append(hidden, data)
+		} else {
+			taken[data.Mailbox] = true
+		}
 	}
-	return strings.FieldsFunc(name, func(r rune) bool { return r == delimiter })
+	// In an order that does not depend on the server's, so that a folder has the same name next time.
+	slices.SortStableFunc(hidden, func(a, b *imap.ListData) int { return strings.Compare(odd[a.Mailbox], odd[b.Mailbox]) })
+	s.hidden, notes = make(map[string]string, len(hidden)), make(map[string]string)
+	revealed := make(map[string]string, len(hidden)) // by placeholder
+	for _, data := range hidden {
+		name, again := revealed[data.Mailbox]
+		if !again {
+			var note string
+			name, note = nameOf(odd[data.Mailbox])
+			for taken[name] {
+				name, note = name+"~", "the server has several names that read the same"
+			}
+			taken[name], revealed[data.Mailbox] = true, name
+			s.hidden[name] = data.Mailbox
+			if note != "" {
+				notes[name] = note
+			}
+		}
+		data.Mailbox = name
+	}
+	return notes
+}
+
+// nameOf reads a name as well as can be.
+func nameOf(raw string) (name, note string) {
+	name, err := decodeName(raw)
+	if err != nil {
+		name, note = readableName(raw), "the server's name is no valid modified UTF-7"
+	}
+	if name == "" {
+		name = "_"
+	}
+	return name, note
 }
 
 // folders maps the list.
-func (t *tree) folders(list []*imap.ListData) []migrate.SourceFolder {
+func (t *tree) folders(list []*imap.ListData, odd map[string]string) []migrate.SourceFolder {
+	t.guessPrefix(list)
 	var out []migrate.SourceFolder
 	attributes := make([][]imap.MailboxAttr, 0, len(list))
 	seen := make(map[string]bool, len(list))
 	sorted := slices.SortedStableFunc(slices.Values(list), func(a, b *imap.ListData) int { return strings.Compare(a.Mailbox, b.Mailbox) })
 	for _, data := range sorted {
-		path, ok := t.path(data.Mailbox, data.Delim)
+		path, space, ok := t.place(data.Mailbox, data.Delim)
 		if !ok || seen[data.Mailbox] {
 			continue
 		}
-		selectable := !slices.Contains(data.Attrs, imap.MailboxAttrNoSelect) && !slices.Contains(data.Attrs, imap.MailboxAttrNonExistent)
+		selectable := !hasAttr(data.Attrs, imap.MailboxAttrNoSelect) && !hasAttr(data.Attrs, imap.MailboxAttrNonExistent)
 		if len(path) == 0 {
 			if t.root == "" || !selectable {
 				continue
@@ -175,7 +181,11 @@ func (t *tree) folders(list []*imap.ListData) []migrate.SourceFolder {
 			path = []string{"INBOX"} // the root holds mail itself
 		}
 		seen[data.Mailbox] = true
-		out = append(out, migrate.SourceFolder{Name: data.Mailbox, Path: path, Selectable: selectable})
+		f := migrate.SourceFolder{Name: data.Mailbox, Path: path, Selectable: selectable, Space: space, Odd: odd[data.Mailbox]}
+		if t.isVirtual(data.Mailbox) {
+			f.Use = migrate.UseVirtual
+		}
+		out = append(out, f)
 		attributes = append(attributes, data.Attrs)
 	}
 	assignUses(out, attributes)

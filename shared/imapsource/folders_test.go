@@ -13,13 +13,16 @@ import (
 // mapped writes folders as "path=use", one a word; "!" marks what cannot be opened.
 func mapped(t tree, list ...*imap.ListData) string {
 	var out []string
-	for _, f := range t.folders(list) {
+	for _, f := range t.folders(list, nil) {
 		text := strings.Join(f.Path, ">")
 		if f.Use != "" {
 			text += "=" + string(f.Use)
 		}
 		if !f.Selectable {
 			text += "!"
+		}
+		if f.Space != migrate.Own {
+			text += "@" + string(f.Space)
 		}
 		out = append(out, text)
 	}
@@ -43,7 +46,7 @@ func TestFolderMapping(t *testing.T) {
 			"INBOX=inbox A! A>c A-b b"},
 		{"attributes win over names",
 			mapped(tree{}, mb("INBOX"), mb("Sent"), mb("Gesendet", imap.MailboxAttrSent), mb("Papierkorb", `\trash`)),
-			"INBOX=inbox Gesendet=sent Papierkorb=trash Sent"},
+			"INBOX=inbox Gesendet=sent Papierkorb=trash Sent=sent"},
 		{"two names merge",
 			mapped(tree{}, mb("Sent Items"), mb("Sent Messages"), mb("Work/Sent")),
 			"Sent_Items=sent Sent_Messages=sent Work>Sent"},
@@ -57,9 +60,18 @@ func TestFolderMapping(t *testing.T) {
 			mapped(tree{personal: "INBOX."}, dotted("INBOX"), dotted("INBOX.Sent"), dotted("INBOX.a.b")),
 			"INBOX=inbox a>b Sent=sent"},
 		{"below INBOX without a prefix", mapped(tree{}, mb("INBOX"), mb("INBOX/Sent"), mb("INBOX/x/Sent")), "INBOX=inbox INBOX>Sent=sent INBOX>x>Sent"},
-		{"others' folders are left out", mapped(tree{foreign: []string{"user/", "shared/"}}, mb("INBOX"), mb("user/b/x"), mb("shared"), mb("sharedx")), "INBOX=inbox sharedx"},
+		{"others' folders are told apart and have no role", mapped(tree{foreign: []space{{"user/", migrate.OtherUsers}, {"shared/", migrate.Shared}}}, mb("INBOX"), mb("user/b/Sent", imap.MailboxAttrSent), mb("shared"), mb("sharedx")), "INBOX=inbox shared@shared sharedx user>b>Sent@other-users"},
 		{"root", mapped(tree{root: "users/anna"}, mb("INBOX"), mb("users/anna/INBOX"), mb("users/anna/a/b"), mb("users/anna2/x"), mb("users/anna", imap.MailboxAttrNoSelect)), "INBOX=inbox a>b"},
 		{"root with the other delimiter and mail itself", mapped(tree{root: "/old/anna/", personal: "INBOX."}, dotted("INBOX.old.anna"), dotted("INBOX.old.anna.x")), "INBOX=inbox x"},
+		{"attributes in any case", mapped(tree{}, mb("a", "\\NOSELECT"), mb("b", "\\nonexistent"), mb("c", "\\DRAFTS")), "a! b! c=drafts"},
+		{"XLIST's words", mapped(tree{}, mb("a", "\\Spam"), mb("b", "\\AllMail"), mb("c", "\\Starred"), mb("d", "\\Important"), mb("INBOX", "\\Inbox")), "INBOX=inbox a=junk b=all c=flagged d=important"},
+		{"a personal namespace of views", mapped(tree{virtual: []string{"virtual/"}}, mb("virtual", imap.MailboxAttrNoSelect), mb("virtual/All", imap.MailboxAttrAll), mb("virtual/Sent", imap.MailboxAttrSent), mb("virtually")),
+			"virtual! virtual>All=all virtual>Sent=virtual virtually"},
+		{"a container with a usual name", mapped(tree{}, mb("Archive", imap.MailboxAttrNoSelect), mb("Archive/2019")), "Archive=archive! Archive>2019"},
+		{"without NAMESPACE everything lies below INBOX", mapped(tree{guess: true}, dotted("INBOX"), dotted("INBOX.Sent"), dotted("INBOX.a.b")), "INBOX=inbox a>b Sent=sent"},
+		{"without NAMESPACE some lie beside INBOX", mapped(tree{guess: true}, dotted("INBOX"), dotted("INBOX.x"), dotted("Sent")), "INBOX=inbox INBOX>x Sent=sent"},
+		{"INBOX in another case", mapped(tree{personal: "INBOX."}, dotted("Inbox.x")), "x"},
+		{"decomposed names are composed", mapped(tree{}, mb("Entwu\u0308rfe")), "Entwürfe=drafts"},
 		{"no delimiter and empty segments", mapped(tree{}, &imap.ListData{Mailbox: "a/b"}, mb("x//y/"), mb("/")), "a/b x>y"},
 	} {
 		if got := normal(c.got); got != c.want {
@@ -96,7 +108,7 @@ func TestNamespacePrefixes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := fmt.Sprint(folders), "[{INBOX [INBOX] inbox true} {INBOX.Out [Out] sent true}]"; got != want {
+	if got, want := fmt.Sprint(folders), "[{INBOX [INBOX] inbox true  } {INBOX.Out [Out] sent true  } {user.x [user x]  true other-users }]"; got != want {
 		t.Errorf("folders %s, want %s", got, want)
 	}
 	if len(commands) != 1 || commands[0] != `LIST "" "*" RETURN (SPECIAL-USE)` {
@@ -149,8 +161,8 @@ func FuzzFolderMapping(f *testing.F) {
 		if err != nil {
 			t.Fatalf("%q became %q, whose name cannot be decoded", line, list)
 		}
-		tr := tree{personal: prefix, root: root}
-		for _, folder := range tr.folders([]*imap.ListData{{Mailbox: decoded, Delim: '/'}, {Mailbox: readableName(hidden), Delim: '.'}}) {
+		tr := tree{personal: prefix, root: root, guess: prefix == ""}
+		for _, folder := range tr.folders([]*imap.ListData{{Mailbox: decoded, Delim: '/'}, {Mailbox: readableName(hidden), Delim: '.'}}, nil) {
 			if len(folder.Path) == 0 {
 				t.Fatalf("folder %q has no path", folder.Name)
 			}
@@ -163,10 +175,33 @@ func FuzzFolderMapping(f *testing.F) {
 	})
 }
 
-func TestUsualNamesAreInLowerCase(t *testing.T) {
-	for name, use := range byName {
-		if name != strings.ToLower(name) || use == "" || use == migrate.UseInbox {
-			t.Errorf("%q stands for %q", name, use)
+func TestUsualNames(t *testing.T) {
+	if len(languages) < 20 {
+		t.Errorf("only %d languages", len(languages))
+	}
+	roles := make(map[string]migrate.SpecialUse)
+	for _, l := range languages {
+		if l.sent == "" || l.trash == "" || l.drafts == "" || strings.Trim(l.source, "RTFDSO") != "" || l.source == "" {
+			t.Errorf("%s is not whole: %+v", l.name, l)
+		}
+		for use, list := range l.names() {
+			for name := range strings.SplitSeq(list, "|") {
+				if name != fold(name) {
+					t.Errorf("%s: %q is not folded", l.name, name)
+				}
+				if name != "" && roles[name] != "" && roles[name] != use {
+					t.Errorf("%q stands for %s and, in %s, for %s", name, roles[name], l.name, use)
+				}
+				roles[name] = use
+			}
+		}
+	}
+	for name, use := range map[string]migrate.SpecialUse{
+		"Gesendete Elemente": migrate.UseSent, "Éléments supprimés": migrate.UseTrash, "Lähetetyt": migrate.UseSent, "Черновики": migrate.UseDrafts,
+		"İstenmeyen": migrate.UseJunk, "迷惑メール": migrate.UseJunk, "Wersje robocze": migrate.UseDrafts, "Archiv": migrate.UseArchive, " SENT ": migrate.UseSent,
+	} {
+		if got := byName[fold(name)]; got != use {
+			t.Errorf("%q stands for %q, want %q", name, got, use)
 		}
 	}
 }

@@ -110,7 +110,7 @@ func (r *responses) untagged(line string) error {
 		r.emit("* " + typ + cleanStatus(rest))
 	case "CAPABILITY":
 		r.emit("* CAPABILITY " + cleanAtoms(rest))
-	case "LIST":
+	case "LIST", "XLIST": // see source.markOldStyle
 		whole, err := r.foldLiterals(rest)
 		if err != nil {
 			return err

@@ -18,6 +18,7 @@ type source struct {
 	*session
 	redial func(context.Context) (*session, error) // signs in again; nil: a lost connection stays lost
 	root   string                                  // Mailbox.UserRoot
+	spaces []migrate.Space                         // of others, to be listed
 	logger *slog.Logger
 
 	listed     bool                                // Folders was called

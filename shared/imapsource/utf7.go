@@ -53,6 +53,36 @@ func decodeName(name string) (string, error) {
 	return b.String(), nil
 }
 
+// encodeName is the one valid spelling of a name in modified UTF-7 (RFC 3501 section 5.1.3).
+func encodeName(name string) string {
+	var b strings.Builder
+	var units []uint16 // not written yet
+	flush := func() {
+		if len(units) == 0 {
+			return
+		}
+		octets := make([]byte, 0, 2*len(units))
+		for _, u := range units {
+			octets = append(octets, byte(u>>8), byte(u))
+		}
+		b.WriteString("&" + nameBase64.EncodeToString(octets) + "-")
+		units = units[:0]
+	}
+	for _, r := range name {
+		if r < ' ' || r > '~' {
+			units = utf16.AppendRune(units, r)
+			continue
+		}
+		flush()
+		b.WriteRune(r)
+		if r == '&' {
+			b.WriteByte('-')
+		}
+	}
+	flush()
+	return b.String()
+}
+
 // decodePart decodes what stands between "&" and "-".
 func decodePart(part string) (string, bool) {
 	octets, err := nameBase64.Strict().DecodeString(part)

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -22,10 +23,13 @@ type wire struct {
 	stall    time.Duration
 	in       *responses
 
-	mu     sync.Mutex
-	cause  error    // of the first failure
-	status []string // the last untagged NO, BAD and BYE texts
-	odd    []string // names that are not valid modified UTF-7, as the server wrote them
+	xlist atomic.Bool // what is sent as LIST is XLIST to the server
+
+	mu      sync.Mutex
+	cause   error          // of the first failure
+	status  []string       // the last untagged NO, BAD and BYE texts
+	odd     []string       // names that the library cannot decode or would spell otherwise, as the server wrote them
+	oddSeen map[string]int // their index
 }
 
 func newWire(conn, raw net.Conn, stall time.Duration) *wire {
@@ -48,16 +52,20 @@ func (w *wire) Read(p []byte) (int, error) {
 
 // Write sends commands, with the placeholders of odd folder names replaced.
 func (w *wire) Write(p []byte) (int, error) {
+	whole := len(p)
 	if err := w.failure(); err != nil {
 		return 0, err
 	}
 	if err := w.Conn.SetWriteDeadline(time.Now().Add(w.stall)); err != nil {
 		return 0, w.fail(err)
 	}
+	if w.xlist.Load() {
+		p = bytes.Replace(p, []byte(" LIST "), []byte(" XLIST "), 1)
+	}
 	if _, err := w.Conn.Write(w.restoreNames(p)); err != nil {
 		return 0, w.fail(err)
 	}
-	return len(p), nil
+	return whole, nil
 }
 
 // errBrokenOff is the cause once a call ended in the middle of a command.
@@ -131,26 +139,23 @@ func (w *wire) lastStatus() string {
 	return w.status[len(w.status)-1]
 }
 
-const (
-	placeholder = "mailferry-odd-name-"
-	maxOdd      = 10000
-)
+const placeholder = "mailferry-odd-name-"
 
-// hideName returns a placeholder for a name that the library cannot decode. The same name always
-// gets the same placeholder.
+// hideName returns a placeholder for a name that the library cannot decode or would spell otherwise.
+// The same name always gets the same placeholder.
 func (w *wire) hideName(raw string) string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for i, name := range w.odd {
-		if name == raw {
-			return placeholder + strconv.Itoa(i)
+	i, ok := w.oddSeen[raw]
+	if !ok {
+		if w.oddSeen == nil {
+			w.oddSeen = make(map[string]int)
 		}
+		i = len(w.odd)
+		w.odd = append(w.odd, raw)
+		w.oddSeen[raw] = i
 	}
-	if len(w.odd) == maxOdd {
-		return placeholder + "beyond-the-limit"
-	}
-	w.odd = append(w.odd, raw)
-	return placeholder + strconv.Itoa(len(w.odd)-1)
+	return placeholder + strconv.Itoa(i)
 }
 
 // oddList returns the hidden names in the order of their placeholders.
@@ -164,7 +169,10 @@ func (w *wire) oddList() []string {
 func (w *wire) adopt(odd []string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.odd = odd
+	w.odd, w.oddSeen = odd, make(map[string]int, len(odd))
+	for i, name := range odd {
+		w.oddSeen[name] = i
+	}
 }
 
 // oddNames returns the hidden names by placeholder.
@@ -180,13 +188,18 @@ func (w *wire) oddNames() map[string]string {
 
 // restoreNames puts the server's own spelling in place of each placeholder of a command.
 func (w *wire) restoreNames(p []byte) []byte {
-	if !bytes.Contains(p, []byte(placeholder)) {
+	before, rest, ok := bytes.Cut(p, []byte(`"`+placeholder))
+	if !ok {
 		return p
 	}
-	for hidden, raw := range w.oddNames() {
-		p = bytes.ReplaceAll(p, []byte(`"`+hidden+`"`), []byte(quote(raw)))
+	digits, after, _ := bytes.Cut(rest, []byte(`"`))
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	i, err := strconv.Atoi(string(digits))
+	if err != nil || i < 0 || i >= len(w.odd) {
+		return p
 	}
-	return p
+	return slices.Concat(before, []byte(quote(w.odd[i])), after)
 }
 
 // stallReader reads the server with a fresh deadline each time.

@@ -62,6 +62,9 @@ type Checkpoint struct {
 	Failures int             `json:"failures,omitempty"` // runs that ended with an error since the last progress
 	Problem  *Problem        `json:"problem,omitempty"`
 	Folders  []*FolderCursor `json:"folders,omitempty"`
+	Rules    string          `json:"rules,omitempty"`    // fingerprint of the folder rules that the places follow
+	Filter   string          `json:"filter,omitempty"`   // fingerprint of the filter by which messages are left out
+	Notes    []FolderNote    `json:"notes,omitempty"`    // about folders, for the administrator
 	Intent   *Intent         `json:"intent,omitempty"`   // the window being written
 	Doubtful []*Intent       `json:"doubtful,omitempty"` // windows whose outcome has to be looked up
 	Passes   int             `json:"passes,omitempty"`   // times every folder was found fully done
@@ -83,13 +86,16 @@ type Problem struct {
 // FolderCursor is one source folder's part of a checkpoint.
 type FolderCursor struct {
 	Name        string       `json:"name"`
-	Path        []string     `json:"path"`
-	Use         SpecialUse   `json:"use,omitempty"`
+	Path        []string     `json:"path"`           // at the source
+	View        bool         `json:"view,omitempty"` // shows what other folders hold
+	Use         SpecialUse   `json:"use,omitempty"`  // with Place: where it goes, as Target.Folder takes it
+	Place       []string     `json:"place,omitempty"`
 	Key         string       `json:"key"` // names the folder's ledger
 	UIDValidity uint32       `json:"uidValidity"`
 	Target      TargetFolder `json:"target"`
-	Total       int          `json:"total"` // messages at the source when last looked
-	Done        UIDSet       `json:"done"`  // UIDs with an outcome in the ledger
+	Total       int          `json:"total"`            // messages at the source when last looked
+	LeftOut     UIDSet       `json:"leftOut,omitzero"` // of Done: what the filter left out
+	Done        UIDSet       `json:"done"`             // UIDs with an outcome in the ledger
 	Ledger      LedgerMark   `json:"ledger"`
 	Counts      Counts       `json:"counts"`
 	Known       FolderState  `json:"known,omitzero"`     // the state in which every message had an outcome or was in doubt; zero after taking a UID out of Done
@@ -117,7 +123,7 @@ func (c *Counts) add(r Record) {
 		c.Octets += r.Octets
 	case AlreadyThere:
 		c.Found++
-	case Skipped:
+	case Skipped, LeftOut:
 		c.Skipped++
 	case NotMigrated:
 		c.Failed++

@@ -21,23 +21,24 @@ const (
 
 // Endpoint describes a source server. It is the file batches/<name>/endpoint.json.
 type Endpoint struct {
-	Name          string        `json:"-"` // the folder it lies in
-	Host          string        `json:"host"`
-	Port          int           `json:"port,omitempty"`        // 0: 993 for tls, else 143
-	Security      Security      `json:"security,omitempty"`    // default tls
-	Auth          string        `json:"auth,omitempty"`        // how to sign in, default auto: the strongest way that server and credentials have
-	Slots         int           `json:"slots,omitempty"`       // mailboxes at once over all instances, default 10
-	SyncEvery     Duration      `json:"syncEvery,omitempty"`   // pause between two syncs of a synced mailbox, default 1h
-	CAFile        string        `json:"caFile,omitempty"`      // PEM of a certificate authority to trust besides the system's
-	CA            string        `json:"ca,omitempty"`          // the same, the PEM itself
-	MinTLS        string        `json:"minTLS,omitempty"`      // oldest TLS version to speak: 1.0, 1.1, 1.2 (default) or 1.3
-	Fingerprint   string        `json:"fingerprint,omitempty"` // SHA-256 of the server's certificate, which is trusted in place of any authority
-	OAuth         *OAuth        `json:"oauth,omitempty"`
-	Admin         *Admin        `json:"admin,omitempty"`
-	Kerberos      *Kerberos     `json:"kerberos,omitempty"`
-	ExcludeFolder []string      `json:"excludeFolders,omitempty"` // source folders (segments joined by "/") to leave out, with their children
-	Deleted       DeletedRule   `json:"deleted,omitempty"`        // what becomes of messages marked \Deleted, default unflag
-	Received      ReceivedOrder `json:"received,omitempty"`       // where the received date is taken from, default internal
+	Name        string        `json:"-"` // the folder it lies in
+	Host        string        `json:"host"`
+	Port        int           `json:"port,omitempty"`        // 0: 993 for tls, else 143
+	Security    Security      `json:"security,omitempty"`    // default tls
+	Auth        string        `json:"auth,omitempty"`        // how to sign in, default auto: the strongest way that server and credentials have
+	Slots       int           `json:"slots,omitempty"`       // mailboxes at once over all instances, default 10
+	SyncEvery   Duration      `json:"syncEvery,omitempty"`   // pause between two syncs of a synced mailbox, default 1h
+	CAFile      string        `json:"caFile,omitempty"`      // PEM of a certificate authority to trust besides the system's
+	CA          string        `json:"ca,omitempty"`          // the same, the PEM itself
+	MinTLS      string        `json:"minTLS,omitempty"`      // oldest TLS version to speak: 1.0, 1.1, 1.2 (default) or 1.3
+	Fingerprint string        `json:"fingerprint,omitempty"` // SHA-256 of the server's certificate, which is trusted in place of any authority
+	OAuth       *OAuth        `json:"oauth,omitempty"`
+	Admin       *Admin        `json:"admin,omitempty"`
+	Kerberos    *Kerberos     `json:"kerberos,omitempty"`
+	Deleted     DeletedRule   `json:"deleted,omitempty"`  // what becomes of messages marked \Deleted, default unflag
+	Received    ReceivedOrder `json:"received,omitempty"` // where the received date is taken from, default internal
+	FolderRules
+	MessageFilter
 }
 
 var endpointName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,40}[a-z0-9])?$`)
@@ -94,6 +95,8 @@ func (e Endpoint) validate() error {
 		"security %q is none of tls, starttls, none", e.Security)
 	e.checkSignIn(bad)
 	bad(e.Slots >= 1 && e.Slots <= 1000, "slots %d is not within 1 to 1000", e.Slots)
+	_, err := e.FolderRules.compile()
+	errs = append(errs, err, e.MessageFilter.validate())
 	bad(time.Duration(e.SyncEvery) >= time.Second, "syncEvery %s is below one second", time.Duration(e.SyncEvery))
 	bad(e.Deleted == UnflagDeleted || e.Deleted == SkipDeleted, "deleted %q is none of unflag, skip", e.Deleted)
 	errs = append(errs, e.Received.validate())

@@ -5,66 +5,212 @@ import (
 	"slices"
 )
 
-// refreshFolders lists the source's folders and keeps the cursors of those known. The order of the
-// cursors is that of their discovery.
+// refreshFolders lists the source's folders, says where each goes, and keeps the cursors of those
+// known. The order of the cursors is that of their discovery.
 func (m *mailboxRun) refreshFolders() error {
 	listed, err := m.source.Folders(m.ctx)
 	if err != nil {
 		return err
 	}
-	uses := make(map[string]SourceFolder)
-	for _, f := range listed {
-		if f.Use != "" {
-			uses[pathKey(f.Path)] = f
-		}
+	rules, err := m.endpoint.FolderRules.compile()
+	if err != nil {
+		return &Error{Op: "read folder rules", Kind: Configuration, Err: err}
 	}
+	held, fingerprint := m.cp.Folders, m.endpoint.FolderRules.fingerprint()
+	if fingerprint != m.cp.Rules {
+		held = nil
+	}
+	l, err := layOut(listed, rules, held)
+	if err != nil {
+		return err
+	}
+	m.cp.Rules = fingerprint
+	known := make(map[string]*FolderCursor, len(m.cp.Folders))
 	for _, cursor := range m.cp.Folders {
 		cursor.Gone = true
+		known[cursor.Name] = cursor
 	}
 	for _, f := range listed {
-		if !f.Selectable || f.Use == UseFlagged || m.excluded(f) {
-			continue // what a virtual folder shows stands in its own folder
+		if !f.Selectable || l.reason(f) != "" {
+			continue
 		}
-		key := folderKey(f.Name)
-		cursor := m.cp.folder(key)
-		if cursor == nil {
-			cursor = &FolderCursor{Name: f.Name, Key: key}
-			m.cp.Folders = append(m.cp.Folders, cursor)
+		if known[f.Name] == nil {
+			known[f.Name] = m.newCursor(f.Name)
 		}
-		cursor.Gone = false
-		cursor.Use, cursor.Path = placement(f, uses)
+		known[f.Name].place(f, l.at[pathKey(f.Path)])
 	}
 	for _, cursor := range m.cp.Folders {
 		if cursor.Gone {
 			cursor.Total = 0
 		}
 	}
+	m.cp.Notes = l.notes(listed, m.cp.Folders)
 	return nil
 }
 
-// placement finds the role and the path below it for a folder: its own, or that of the nearest
-// folder above it that has one, so that what lies below Sent comes to lie below Sent Items.
-func placement(f SourceFolder, uses map[string]SourceFolder) (SpecialUse, []string) {
-	for n := len(f.Path); n > 0; n-- {
-		if above, ok := uses[pathKey(f.Path[:n])]; ok && above.Use != UseAll && above.Use != UseFlagged {
-			return above.Use, slices.Clone(f.Path[n-1:])
-		}
+// newCursor makes the cursor of a folder.
+func (m *mailboxRun) newCursor(name string) *FolderCursor {
+	key := folderKey(name)
+	for n := 2; m.cp.folder(key) != nil; n++ { // of a folder that has another name now
+		key = folderKey(fmt.Sprintf("%s\x00%d", name, n))
 	}
-	return f.Use, slices.Clone(f.Path)
+	c := &FolderCursor{Name: name, Key: key}
+	m.cp.Folders = append(m.cp.Folders, c)
+	return c
 }
 
-func pathKey(path []string) string { return fmt.Sprintf("%q", path) }
+// place says where the folder goes. A folder of the target that it had stays its own unless the
+// place is another now, as new rules want it; what lies in the old one stays there.
+func (c *FolderCursor) place(f SourceFolder, s *spot) {
+	use, place := s.address()
+	if len(c.Place) > 0 && (use != c.Use || !slices.Equal(place, c.Place)) {
+		c.Target = TargetFolder{}
+	}
+	c.Gone, c.View, c.Path = false, f.Use.View(), slices.Clone(f.Path)
+	c.Use, c.Place = use, place
+}
 
-func (m *mailboxRun) excluded(f SourceFolder) bool {
-	path := ""
-	for i, segment := range f.Path {
-		if i > 0 {
-			path += "/"
-		}
-		path += segment
-		if slices.Contains(m.endpoint.ExcludeFolder, path) {
+// makeFolder makes the cursor's folder at the target, once.
+func (m *mailboxRun) makeFolder(f *FolderCursor) error {
+	if f.Target.ID != "" {
+		return nil
+	}
+	made, err := m.target.Folder(m.ctx, f.Use, f.Place)
+	if err != nil {
+		return err
+	}
+	f.Target = made
+	if note, ok := f.renamedByTarget(); ok {
+		m.cp.Notes = append(m.cp.Notes, note)
+	}
+	return nil
+}
+
+// renamedByTarget tells when the target gave the folder another name than it was asked for.
+func (c *FolderCursor) renamedByTarget() (FolderNote, bool) {
+	if len(c.Place) < 2 && c.Use != "" || len(c.Target.Path) == 0 || len(c.Place) == 0 {
+		return FolderNote{}, false // well-known folders have names in the mailbox's language
+	}
+	want, got := c.Place[len(c.Place)-1], c.Target.Path[len(c.Target.Path)-1]
+	if foldName(want) == foldName(got) {
+		return FolderNote{}, false
+	}
+	return FolderNote{Folder: joinPath(c.Path), Target: joinPath(c.Target.Path),
+		Text: fmt.Sprintf("Exchange does not let a mail folder be called %q here", want)}, true
+}
+
+// views reports whether a folder that comes shows every message of the mailbox.
+func (l *layout) views() bool {
+	for _, f := range l.listed {
+		if f.Use == UseAll && f.Selectable && l.left(f) == "" {
 			return true
 		}
 	}
 	return false
+}
+
+// reason says why a folder stays behind; empty is that it comes. A view of some messages is left out
+// where another shows them all; each of its messages lies in a folder of its own, or in that one.
+func (l *layout) reason(f SourceFolder) string {
+	if left := l.left(f); left != "" {
+		return left
+	}
+	if f.Use.View() && f.Use != UseAll && l.views() {
+		return "shows messages of other folders only"
+	}
+	return ""
+}
+
+// notes says what the administrator should know of the folders: which names had to be changed and
+// why, which folders share one at the target, which stay behind.
+func (l *layout) notes(listed []SourceFolder, cursors []*FolderCursor) []FolderNote {
+	var notes []FolderNote
+	others := make(map[Space]int)
+	first := make(map[*spot]string)
+	for _, f := range listed {
+		path := joinPath(f.Path)
+		reason := l.reason(f)
+		switch {
+		case f.Space != Own && reason != "":
+			others[f.Space]++
+			continue
+		case !f.Selectable:
+			continue
+		case reason != "":
+			notes = append(notes, FolderNote{Folder: path, Text: reason})
+			continue
+		}
+		s := l.at[pathKey(f.Path)]
+		use, place := s.address()
+		if use != "" {
+			place[0] = roleTitles[use]
+		}
+		note := FolderNote{Folder: path, Target: joinPath(place)}
+		if why := l.changed(f, s); why != "" {
+			note.Text = "the name had to be changed: " + why
+		}
+		if other, shared := first[s]; shared {
+			note.Text = joinTexts(note.Text, fmt.Sprintf("shares its folder with %q", other))
+		} else {
+			first[s] = path
+		}
+		if f.Odd != "" {
+			note.Text = joinTexts(note.Text, f.Odd)
+		}
+		if note.Text != "" {
+			notes = append(notes, note)
+		}
+	}
+	for _, space := range []Space{OtherUsers, Shared} {
+		if n := others[space]; n > 0 {
+			notes = append(notes, FolderNote{Text: leftToOthers(space, n)})
+		}
+	}
+	for _, c := range cursors {
+		if note, ok := c.renamedByTarget(); ok && !c.Gone {
+			notes = append(notes, note)
+		}
+	}
+	return notes
+}
+
+func leftToOthers(space Space, n int) string {
+	if space == Shared {
+		return fmt.Sprintf("folders of shared namespaces stay behind (%d); includeShared brings them", n)
+	}
+	return fmt.Sprintf("folders of other users stay behind (%d); includeOtherUsers brings them", n)
+}
+
+func joinTexts(a, b string) string {
+	if a == "" {
+		return b
+	}
+	return a + "; " + b
+}
+
+// changed says why a folder's name at the target is not the source's, for a reason that the
+// administrator did not give.
+func (l *layout) changed(f SourceFolder, s *spot) string {
+	if s.role != "" || s.mapped {
+		return ""
+	}
+	if why := l.why[pathKey(f.Path)]; why != "" {
+		return why
+	}
+	raw := f.Path[len(f.Path)-1]
+	if s.name == raw {
+		return ""
+	}
+	name, why := cleanName(raw, s.parent.top())
+	if s.name != name {
+		why = joinReasons(why, takenName)
+	}
+	return why
+}
+
+func joinReasons(a, b string) string {
+	if a == "" {
+		return b
+	}
+	return a + ", " + b
 }

@@ -10,6 +10,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 )
 
 // Outcome is what became of a source message.
@@ -21,6 +23,9 @@ const (
 	AlreadyThere Outcome = "found"   // looked up at the target after an unknown outcome, and there
 	Skipped      Outcome = "skipped" // on purpose, with a reason
 	NotMigrated  Outcome = "failed"  // could not be brought over, with a reason
+	// LeftOut is by the endpoint's filter, with a reason. It counts as skipped, and any later record of
+	// the message, after the filter changed, takes its place.
+	LeftOut Outcome = "left-out"
 )
 
 // Record is one line of a ledger.
@@ -120,10 +125,18 @@ func readTail(ctx context.Context, s Store, id MailboxID, folder string, at Ledg
 }
 
 // readLedger yields every record of a folder's current generation up to the mark's segment. Of a
-// UID that has several, because a predecessor's append came late, it yields the first.
+// UID that has several, because a predecessor's append came late, it yields the first; one that was
+// left out comes last and only if it is that still.
 func readLedger(ctx context.Context, s Store, id MailboxID, folder string, at LedgerMark, yield func(Record)) error {
-	seen := make(map[UID]uint64) // a bit for each UID
+	seen := make(map[UID]uint64)    // a bit for each UID
+	left := make(map[string]UIDSet) // by reason
 	first := func(r Record) {
+		if r.Outcome == LeftOut {
+			uids := left[r.Reason]
+			uids.Add(r.UID)
+			left[r.Reason] = uids
+			return
+		}
 		word, bit := r.UID/64, uint64(1)<<(r.UID%64)
 		if seen[word]&bit == 0 {
 			seen[word] |= bit
@@ -133,6 +146,14 @@ func readLedger(ctx context.Context, s Store, id MailboxID, folder string, at Le
 	for segment := range at.Segment + 1 {
 		if _, err := readSegment(ctx, s, ledgerName(id, folder, at.Generation, segment), 0, first); err != nil {
 			return err
+		}
+	}
+	for _, reason := range slices.Sorted(maps.Keys(left)) {
+		for uid := range left[reason].Descending {
+			if seen[uid/64]&(1<<(uid%64)) == 0 {
+				seen[uid/64] |= 1 << (uid % 64)
+				yield(Record{UID: uid, Outcome: LeftOut, Reason: reason})
+			}
 		}
 	}
 	return nil

@@ -55,6 +55,9 @@ func (o ReceivedOrder) validate() error {
 	return nil
 }
 
+// internal reports whether the date is the server's.
+func (o ReceivedOrder) internal() bool { return len(o) == 0 || o[0] == FromInternal }
+
 // Of returns a message's received date: from the first place that has one that can be read, or zero.
 func (o ReceivedOrder) Of(internal time.Time, header []byte) time.Time {
 	var fields map[string]string

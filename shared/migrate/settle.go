@@ -73,11 +73,8 @@ func (m *mailboxRun) resend(f *FolderCursor, absent UIDSet) error {
 	if absent.Empty() {
 		return nil
 	}
-	if f.Target.ID == "" {
-		var err error
-		if f.Target, err = m.target.Folder(m.ctx, f.Use, f.Path); err != nil {
-			return err
-		}
+	if err := m.makeFolder(f); err != nil {
+		return err
 	}
 	known := f.Known
 	f.Known = FolderState{} // a window that ends early leaves messages that only a list of UIDs shows

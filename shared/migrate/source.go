@@ -8,7 +8,7 @@ import (
 // SpecialUse is a folder's role (RFC 6154). Empty is an ordinary folder.
 type SpecialUse string
 
-// The roles a target folder can be addressed by.
+// The roles that the target has a folder for.
 const (
 	UseInbox   SpecialUse = "inbox"
 	UseSent    SpecialUse = "sent"
@@ -16,16 +16,39 @@ const (
 	UseJunk    SpecialUse = "junk"
 	UseDrafts  SpecialUse = "drafts"
 	UseArchive SpecialUse = "archive"
-	UseAll     SpecialUse = "all"     // a virtual folder that shows every message again
-	UseFlagged SpecialUse = "flagged" // likewise, those that are flagged
+)
+
+// The roles of folders that hold nothing of their own: they show what other folders hold.
+const (
+	UseAll       SpecialUse = "all"       // every message (RFC 6154)
+	UseFlagged   SpecialUse = "flagged"   // those that are flagged (RFC 6154)
+	UseImportant SpecialUse = "important" // those that the server holds for important (RFC 8457)
+	UseVirtual   SpecialUse = "virtual"   // those that match a search, such as below Dovecot's virtual/
+)
+
+// View reports whether a folder of this role shows what other folders hold.
+func (u SpecialUse) View() bool {
+	return u == UseAll || u == UseFlagged || u == UseImportant || u == UseVirtual
+}
+
+// Space says whose a folder is (RFC 2342).
+type Space string
+
+// The spaces.
+const (
+	Own        Space = ""            // of the mailbox itself
+	OtherUsers Space = "other-users" // of somebody who shares it
+	Shared     Space = "shared"      // of nobody, such as public folders
 )
 
 // SourceFolder is a folder of the source server.
 type SourceFolder struct {
-	Name       string   // as the server names it, decoded to UTF-8: what Open takes
-	Path       []string // its segments, namespace prefix and separators removed; never empty
-	Use        SpecialUse
-	Selectable bool // false for \Noselect and \NonExistent
+	Name       string     // as the server names it, decoded to UTF-8: what Open takes
+	Path       []string   // its segments in Unicode NFC, without separators and the personal namespace's prefix; never empty
+	Use        SpecialUse // by the server's word, else by its usual name
+	Selectable bool       // false for \Noselect and \NonExistent
+	Space      Space
+	Odd        string // what of the name could not be read as the server wrote it, for the report; mostly empty
 }
 
 // FolderState is what EXAMINE or STATUS said. It can be stored.

@@ -33,6 +33,7 @@ type MailboxStatus struct {
 	Active  Duration      `json:"active"`
 	Problem *Problem      `json:"problem,omitempty"`
 	Check   *Verification `json:"verification,omitempty"`
+	Notes   []FolderNote  `json:"notes,omitempty"`
 }
 
 // Batches sums up every batch of an endpoint, in order of name.
@@ -110,7 +111,7 @@ func Detail(ctx context.Context, s Store, endpoint, batch string) (*BatchStatus,
 			return nil, err
 		}
 		found.Details = append(found.Details, &MailboxStatus{ID: id, Address: c.Mailbox.Target.Address, State: c.State, Phase: c.Phase,
-			Counts: c.Counts(), Total: c.Total(), Passes: c.Passes, Due: c.Due, Active: c.Active, Problem: c.Problem, Check: c.Verified})
+			Counts: c.Counts(), Total: c.Total(), Passes: c.Passes, Due: c.Due, Active: c.Active, Problem: c.Problem, Check: c.Verified, Notes: c.Notes})
 	}
 	return found, nil
 }

@@ -47,6 +47,7 @@ func (m *mailboxRun) sync() error {
 	if err := m.connect(); err != nil {
 		return err
 	}
+	m.refilter()
 	if err := m.refreshFolders(); err != nil {
 		return err
 	}
@@ -191,9 +192,14 @@ func (m *mailboxRun) syncFolder(f *FolderCursor) error {
 		return err
 	}
 	todo := existing.Minus(f.Done).Minus(m.doubtful(f.Key))
-	if f.Use == UseAll {
+	if todo, err = m.leaveOut(f, todo); err != nil {
+		return err
+	}
+	if f.View {
 		m.doubt(f, todo, true, time.Now())
 		todo = UIDSet{}
+	} else if err := m.makeFolder(f); err != nil { // an empty one, too
+		return err
 	}
 	if err := m.bringOver(f, todo); err != nil {
 		return err
@@ -204,14 +210,6 @@ func (m *mailboxRun) syncFolder(f *FolderCursor) error {
 
 // bringOver moves messages of the folder that is open, window by window.
 func (m *mailboxRun) bringOver(f *FolderCursor, todo UIDSet) (err error) {
-	if todo.Empty() {
-		return nil
-	}
-	if f.Target.ID == "" {
-		if f.Target, err = m.target.Folder(m.ctx, f.Use, f.Path); err != nil {
-			return err
-		}
-	}
 	for !todo.Empty() {
 		if m.soft.Err() != nil {
 			return errBudget
@@ -287,7 +285,7 @@ func (m *mailboxRun) startOver(f *FolderCursor, state FolderState, existing UIDS
 	if !known {
 		return
 	}
-	f.Done, f.Counts, f.Stumbles, f.Known = UIDSet{}, Counts{}, nil, FolderState{}
+	f.Done, f.LeftOut, f.Counts, f.Stumbles, f.Known = UIDSet{}, UIDSet{}, Counts{}, nil, FolderState{}
 	f.Ledger = LedgerMark{Generation: f.Ledger.Generation + 1}
 	after := time.Now() // of requests that may still act
 	m.cp.Doubtful = slices.DeleteFunc(m.cp.Doubtful, func(i *Intent) bool {
@@ -296,7 +294,7 @@ func (m *mailboxRun) startOver(f *FolderCursor, state FolderState, existing UIDS
 		}
 		return i.Folder == f.Key
 	})
-	m.doubt(f, existing, f.Use == UseAll, after)
+	m.doubt(f, existing, f.View, after)
 }
 
 // reopen makes the folder current again, to read messages by the UIDs that its cursor knows.

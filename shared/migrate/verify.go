@@ -84,6 +84,9 @@ func (m *mailboxRun) compare(v *Verification, folders []*FolderCursor, missing m
 			return err
 		}
 	}
+	if len(want) == 0 {
+		return nil
+	}
 	var strangers []Found
 	err := m.target.List(m.ctx, folders[0].Target, func(x Found) error {
 		key := x.Fingerprint.Key()
@@ -206,6 +209,7 @@ type Report struct {
 	Active       Duration       `json:"active"`
 	Verification *Verification  `json:"verification"`
 	Folders      []FolderReport `json:"folders"`
+	Notes        []FolderNote   `json:"notes,omitempty"`
 	Exceptions   []Exception    `json:"exceptions"`
 }
 
@@ -215,6 +219,8 @@ type FolderReport struct {
 	Target []string `json:"target"`
 	Total  int      `json:"total"`
 	Counts Counts   `json:"counts"`
+	// LeftOut counts what the endpoint's filter left out, by reason.
+	LeftOut map[string]int `json:"leftOut,omitempty"`
 }
 
 // Exception is a message that was not brought over, with the reason.
@@ -230,17 +236,21 @@ func ReportName(id MailboxID) string { return "reports/" + string(id) + ".json" 
 
 func (m *mailboxRun) report() error {
 	c := m.cp
-	r := Report{Version: 1, Mailbox: c.Mailbox, State: c.State, Counts: c.Counts(), Started: c.Started, Ended: c.Ended, Active: c.Active, Verification: c.Verified}
+	r := Report{Version: 1, Mailbox: c.Mailbox, State: c.State, Counts: c.Counts(), Started: c.Started, Ended: c.Ended, Active: c.Active, Verification: c.Verified, Notes: c.Notes}
 	for _, f := range c.Folders {
-		r.Folders = append(r.Folders, FolderReport{Source: f.Path, Target: f.Target.Path, Total: f.Total, Counts: f.Counts})
+		line := FolderReport{Source: f.Path, Target: f.Target.Path, Total: f.Total, Counts: f.Counts, LeftOut: make(map[string]int)}
 		err := readLedger(m.ctx, m.Store, c.Mailbox.ID, f.Key, f.Ledger, func(rec Record) {
-			if !rec.arrived() {
+			switch {
+			case rec.Outcome == LeftOut:
+				line.LeftOut[rec.Reason]++
+			case !rec.arrived():
 				r.Exceptions = append(r.Exceptions, Exception{f.Name, rec.UID, rec.Outcome, rec.Reason})
 			}
 		})
 		if err != nil {
 			return err
 		}
+		r.Folders = append(r.Folders, line)
 	}
 	content, err := json.MarshalIndent(r, "", "  ")
 	if err == nil {

@@ -98,8 +98,13 @@ func (m *mailboxRun) receive(ctx context.Context, info MessageInfo, octets int64
 	j := job{info: info}
 	if m.endpoint.Deleted == SkipDeleted && HasFlag(info.Flags, Deleted) {
 		j.outcome, j.reason = Skipped, `it is marked \Deleted at the source, and the endpoint says to skip such`
+	} else if why := m.endpoint.MessageFilter.bySize(octets); why != "" {
+		j.outcome, j.reason = LeftOut, why
 	} else if err := m.spool(ctx, &j, octets, body); err != nil {
 		return err
+	}
+	if why := m.endpoint.MessageFilter.byDate(j.info.Received); why != "" && j.outcome == "" {
+		j.outcome, j.reason = LeftOut, why
 	}
 	select {
 	case jobs <- j:
@@ -280,6 +285,9 @@ func (f *FolderCursor) absorb(records []Record) {
 		if !f.Done.Contains(r.UID) && !fresh.Contains(r.UID) {
 			fresh.Add(r.UID)
 			f.Counts.add(r)
+			if r.Outcome == LeftOut {
+				f.LeftOut.Add(r.UID)
+			}
 			delete(f.Stumbles, r.UID)
 		}
 	}

@@ -1,0 +1,169 @@
+package imapsource
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/emersion/go-imap/v2"
+	"golang.org/x/text/unicode/norm"
+
+	"mailferry/shared/migrate"
+)
+
+// tree tells by the names of LIST responses whose folders they are and where they lie.
+type tree struct {
+	root     string   // UserRoot, or empty
+	personal string   // the prefix of the user's own folders, such as "INBOX."
+	guess    bool     // personal is to be guessed from the list
+	virtual  []string // prefixes of the user's folders that show what others hold
+	foreign  []space  // what belongs to others
+}
+
+type space struct {
+	prefix string
+	whose  migrate.Space
+}
+
+// namespaces takes over the answer to NAMESPACE (RFC 2342). Of several personal namespaces the first
+// is the default one (section 5); the others keep their prefix as a folder.
+func (t *tree) namespaces(n *imap.NamespaceData) {
+	if len(n.Personal) > 0 {
+		t.guess = false
+		t.personal = decodedPrefix(n.Personal[0].Prefix)
+	}
+	for _, s := range n.Personal {
+		// The virtual plugin's namespace is called so in Dovecot's documentation (virtual_plugin) and is a private one.
+		if prefix := decodedPrefix(s.Prefix); strings.HasPrefix(strings.ToLower(prefix), "virtual") {
+			t.virtual = append(t.virtual, prefix)
+		}
+	}
+	t.others(n.Other, migrate.OtherUsers)
+	t.others(n.Shared, migrate.Shared)
+}
+
+func (t *tree) others(spaces []imap.NamespaceDescriptor, whose migrate.Space) {
+	for _, s := range spaces {
+		// An empty prefix would be everything, the user's own folders too.
+		if prefix := decodedPrefix(s.Prefix); prefix != "" && prefix != t.personal {
+			t.foreign = append(t.foreign, space{prefix, whose})
+		}
+	}
+}
+
+func decodedPrefix(raw string) string {
+	name, err := decodeName(raw)
+	if err != nil {
+		return readableName(raw)
+	}
+	return name
+}
+
+// patterns returns what else is to be listed: a root that the server does not list by itself, such as
+// another user's folders, and the namespaces of others that are asked for.
+func (t *tree) patterns(list []*imap.ListData, wanted []migrate.Space) []string {
+	if t.root != "" {
+		if slices.ContainsFunc(list, t.belowRoot) {
+			return nil
+		}
+		delimiter := "/"
+		if len(list) > 0 && list[0].Delim != 0 {
+			delimiter = string(list[0].Delim)
+		}
+		return []string{strings.TrimSuffix(t.root, delimiter) + delimiter + "*"}
+	}
+	var patterns []string
+	for _, s := range t.foreign {
+		if slices.Contains(wanted, s.whose) {
+			patterns = append(patterns, s.prefix+"*")
+		}
+	}
+	return patterns
+}
+
+// guessPrefix takes INBOX for the prefix of a server that does not tell its namespaces and has every
+// folder below INBOX, as old Courier and Cyrus servers have.
+func (t *tree) guessPrefix(list []*imap.ListData) {
+	if !t.guess || t.root != "" {
+		return
+	}
+	prefix := ""
+	for _, data := range list {
+		if strings.EqualFold(data.Mailbox, "INBOX") {
+			continue
+		}
+		this := "INBOX" + string(data.Delim)
+		if data.Delim == 0 || !hasPrefix(data.Mailbox, this) || prefix != "" && this != prefix {
+			return
+		}
+		prefix = this
+	}
+	t.personal = prefix
+}
+
+func (t *tree) belowRoot(d *imap.ListData) bool {
+	path, ok := t.pathBelowRoot(d.Mailbox, d.Delim)
+	return ok && len(path) > 0
+}
+
+// place returns a folder's segments and whose it is; not ok is outside of the root. The path is empty
+// for the root itself.
+func (t *tree) place(name string, delimiter rune) (path []string, whose migrate.Space, ok bool) {
+	if t.root != "" {
+		path, ok = t.pathBelowRoot(name, delimiter)
+		return path, migrate.Own, ok
+	}
+	for _, s := range t.foreign {
+		if hasPrefix(name, s.prefix) || strings.EqualFold(name, strings.TrimSuffix(s.prefix, string(delimiter))) {
+			return segments(name, delimiter), s.whose, true
+		}
+	}
+	return segments(t.withoutPrefix(name), delimiter), migrate.Own, true
+}
+
+func (t *tree) isVirtual(name string) bool {
+	return slices.ContainsFunc(t.virtual, func(prefix string) bool { return hasPrefix(name, prefix) })
+}
+
+func (t *tree) withoutPrefix(name string) string {
+	if hasPrefix(name, t.personal) {
+		return name[len(t.personal):]
+	}
+	return name
+}
+
+// hasPrefix compares INBOX at the beginning without case (RFC 3501 section 5.1).
+func hasPrefix(name, prefix string) bool {
+	if inbox := len("INBOX"); len(prefix) >= inbox && len(name) >= inbox && strings.EqualFold(prefix[:inbox], "INBOX") {
+		return strings.EqualFold(name[:inbox], "INBOX") && strings.HasPrefix(name[inbox:], prefix[inbox:])
+	}
+	return strings.HasPrefix(name, prefix)
+}
+
+func (t *tree) pathBelowRoot(name string, delimiter rune) (path []string, ok bool) {
+	whole := segments(name, delimiter)
+	own := segments(t.withoutPrefix(name), delimiter)
+	for _, root := range [][]string{segments(t.root, delimiter), segments(t.root, '/')} {
+		for _, path := range [][]string{whole, own} {
+			if len(path) >= len(root) && slices.Equal(path[:len(root)], root) {
+				return path[len(root):], true
+			}
+		}
+	}
+	return nil, false
+}
+
+// maxSegments bounds how deep a name can go. What lies deeper is one name.
+const maxSegments = 500
+
+// segments splits a name, leaving out empty parts. A zero delimiter is none.
+func segments(name string, delimiter rune) []string {
+	if delimiter == 0 {
+		delimiter = -1
+	}
+	path := strings.FieldsFunc(norm.NFC.String(name), func(r rune) bool { return r == delimiter })
+	if len(path) > maxSegments {
+		path[maxSegments-1] = strings.Join(path[maxSegments-1:], string(delimiter))
+		path = path[:maxSegments]
+	}
+	return path
+}

@@ -1,0 +1,164 @@
+package migrate
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// MessageFilter leaves messages out. Each has a recorded outcome with the reason. When the filter
+// changes, what it left out is looked at again.
+type MessageFilter struct {
+	Since   Day  `json:"since,omitzero"`    // received on this day (UTC) or later
+	Before  Day  `json:"before,omitzero"`   // received before this day (UTC)
+	MaxSize Size `json:"maxSize,omitempty"` // of at most so many octets, as the server sends them
+}
+
+// validate checks what ParseEndpoint cannot see by the types.
+func (f MessageFilter) validate() error {
+	if !f.Since.IsZero() && !f.Before.IsZero() && !f.Since.Time().Before(f.Before.Time()) {
+		return fmt.Errorf("since %s is not before %s", f.Since, f.Before)
+	}
+	return nil
+}
+
+// byDate says why a message with this received date stays behind; empty is that it comes. One without
+// a date comes.
+func (f MessageFilter) byDate(received time.Time) string {
+	switch {
+	case received.IsZero():
+		return ""
+	case !f.Since.IsZero() && received.Before(f.Since.Time()):
+		return "received before " + f.Since.String() + " (since)"
+	case !f.Before.IsZero() && !received.Before(f.Before.Time()):
+		return "received on " + f.Before.String() + " or later (before)"
+	}
+	return ""
+}
+
+// bySize says why a message of so many octets stays behind.
+func (f MessageFilter) bySize(octets int64) string {
+	if f.MaxSize > 0 && octets > int64(f.MaxSize) {
+		text, _ := f.MaxSize.MarshalText()
+		return "larger than " + string(text) + " (maxSize)"
+	}
+	return ""
+}
+
+// fingerprint tells filters apart; that of none is empty.
+func (f MessageFilter) fingerprint() string {
+	if f == (MessageFilter{}) {
+		return ""
+	}
+	return fmt.Sprintf("%s %s %d", f.Since, f.Before, f.MaxSize)
+}
+
+// filterPortion is how many messages are described at once to see their dates.
+const filterPortion = 1000
+
+// refilter takes up again what another filter left out.
+func (m *mailboxRun) refilter() {
+	filter := m.endpoint.MessageFilter.fingerprint()
+	if filter == m.cp.Filter {
+		return
+	}
+	m.cp.Filter = filter
+	for _, f := range m.cp.Folders {
+		f.Done = f.Done.Minus(f.LeftOut)
+		f.Counts.Skipped -= f.LeftOut.Len()
+		f.LeftOut, f.Known = UIDSet{}, FolderState{}
+	}
+}
+
+// leaveOut records those of todo that the filter leaves out for their date and returns the others. A
+// date that stands in the header is seen when the message is read.
+func (m *mailboxRun) leaveOut(f *FolderCursor, todo UIDSet) (UIDSet, error) {
+	filter := m.endpoint.MessageFilter
+	if filter.Since.IsZero() && filter.Before.IsZero() || !m.endpoint.Received.internal() {
+		return todo, nil
+	}
+	rest := todo
+	for !rest.Empty() {
+		if m.soft.Err() != nil {
+			return UIDSet{}, errBudget
+		}
+		part := rest.Newest(filterPortion)
+		rest = rest.Minus(part)
+		var records []Record
+		err := m.source.Describe(m.ctx, part, func(info MessageInfo) error {
+			if why := filter.byDate(info.Received); why != "" {
+				records = append(records, Record{Epoch: m.cp.Epoch, UID: info.UID, Outcome: LeftOut, Reason: why})
+				todo = todo.Minus(UIDsOf(info.UID))
+			}
+			return nil
+		})
+		if err == nil {
+			err = m.record(f, records)
+		}
+		if err != nil {
+			return UIDSet{}, err
+		}
+	}
+	return todo, nil
+}
+
+// Day is the beginning of a day in UTC, written "2006-01-02" in JSON.
+type Day time.Time
+
+// Time returns the moment.
+func (d Day) Time() time.Time { return time.Time(d) }
+
+// IsZero reports whether no day is set.
+func (d Day) IsZero() bool { return d.Time().IsZero() }
+
+func (d Day) String() string { return d.Time().Format(time.DateOnly) }
+
+// MarshalText implements encoding.TextMarshaler.
+func (d Day) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (d *Day) UnmarshalText(text []byte) error {
+	t, err := time.Parse(time.DateOnly, string(text))
+	if err != nil {
+		return fmt.Errorf("%q is no day such as 2019-12-31", text)
+	}
+	*d = Day(t)
+	return nil
+}
+
+// Size is a number of octets, written "35MB" in JSON: a number with B, KB, MB or GB, in powers of 1024.
+type Size int64
+
+var sizeUnits = []struct {
+	name   string
+	octets Size
+}{{"GB", 1 << 30}, {"MB", 1 << 20}, {"KB", 1 << 10}, {"B", 1}}
+
+// MarshalText implements encoding.TextMarshaler.
+func (s Size) MarshalText() ([]byte, error) {
+	for _, u := range sizeUnits {
+		if s%u.octets == 0 {
+			return []byte(strconv.FormatInt(int64(s/u.octets), 10) + u.name), nil
+		}
+	}
+	return nil, errors.New("no size")
+}
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (s *Size) UnmarshalText(text []byte) error {
+	for _, u := range sizeUnits {
+		digits, ok := strings.CutSuffix(strings.ToUpper(string(text)), u.name)
+		if !ok {
+			continue
+		}
+		n, err := strconv.ParseInt(strings.TrimSpace(digits), 10, 64)
+		if err == nil && n > 0 && n <= int64(1<<50/u.octets) {
+			*s = Size(n) * u.octets
+			return nil
+		}
+		break
+	}
+	return fmt.Errorf("%q is no size such as 35MB", text)
+}
