@@ -1,7 +1,6 @@
 package graph
 
 import (
-	"bytes"
 	"io"
 	"net/http"
 	"slices"
@@ -10,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"mailferry/infra/local/exchange/rebuild"
 	"mailferry/infra/local/exchange/store"
 )
 
@@ -288,15 +288,14 @@ func (f *face) getMIME(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	db := r.mailbox.Store()
-	raw, err := db.Header(it.Body)
+	m, err := rebuild.New(r.mailbox.Store().Open(it.Body), it.Body.HeaderSize, it.Body.SHA256)
 	if err != nil {
 		return err
 	}
-	header := int64(it.Body.HeaderSize)
-	text := io.NewSectionReader(db.Open(it.Body), header, it.Body.Size-header)
 	w.Header().Set("Content-Type", "text/plain")
-	_, err = io.Copy(w, io.MultiReader(bytes.NewReader(store.Rebuild(raw)), text))
+	if _, err = w.Write(m.Header()); err == nil {
+		err = m.WriteText(w)
+	}
 	return err
 }
 

@@ -2,11 +2,14 @@ package imap
 
 import (
 	"bytes"
+	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
 	"strings"
 
+	"mailferry/infra/local/exchange/rebuild"
 	"mailferry/infra/local/exchange/store"
 )
 
@@ -220,37 +223,55 @@ func estimatedSize(m *store.Item) int64 { return m.Body.Size + m.Body.Size/50 + 
 
 // writeBody streams a section from disk.
 func (s *session) writeBody(m *store.Item, it item) error {
-	db := s.mailbox.Store()
-	raw, err := db.Header(m.Body)
+	msg, err := rebuild.New(s.mailbox.Store().Open(m.Body), m.Body.HeaderSize, m.Body.SHA256)
 	if err != nil {
 		return err
 	}
 	var head []byte
-	tail := int64(0)
+	text := int64(0)
 	switch it.section {
 	case "":
-		head, tail = store.Rebuild(raw), m.Body.Size-int64(m.Body.HeaderSize)
+		head, text = msg.Header(), msg.TextSize()
 	case "HEADER":
-		head = store.Rebuild(raw)
+		head = msg.Header()
 	case "TEXT":
-		tail = m.Body.Size - int64(m.Body.HeaderSize)
+		text = msg.TextSize()
 	default:
-		head = selectFields(store.Rebuild(raw), it.fields, it.section == "HEADER.FIELDS")
+		head = selectFields(msg.Header(), it.fields, it.section == "HEADER.FIELDS")
 	}
-	body := io.NewSectionReader(db.Open(m.Body), int64(m.Body.HeaderSize), tail)
-	size := int64(len(head)) + tail
-	from := min(it.from, size)
-	length := size - from
-	if it.length >= 0 {
-		length = min(length, it.length)
+	size := int64(len(head)) + text
+	out := &window{w: s.bw, skip: min(it.from, size)}
+	if out.left = size - out.skip; it.length >= 0 {
+		out.left = min(out.left, it.length)
 	}
-	s.printf("%s {%d}\r\n", it.label, length)
-	all := io.MultiReader(bytes.NewReader(head), body)
-	if _, err := io.CopyN(io.Discard, all, from); err != nil {
-		return err
+	s.printf("%s {%d}\r\n", it.label, out.left)
+	if _, err = out.Write(head); err == nil && text > 0 {
+		err = msg.WriteText(out)
 	}
-	_, err = io.CopyN(s.bw, all, length)
-	return err
+	if out.left == 0 {
+		return nil
+	}
+	return cmp.Or(err, io.ErrUnexpectedEOF)
+}
+
+// window lets a part of what is written through.
+type window struct {
+	w          io.Writer
+	skip, left int64
+}
+
+var errWindowPassed = errors.New("rest is not wanted")
+
+func (v *window) Write(p []byte) (int, error) {
+	if v.left == 0 {
+		return 0, errWindowPassed
+	}
+	skipped := min(v.skip, int64(len(p)))
+	v.skip -= skipped
+	rest := p[skipped:]
+	n, err := v.w.Write(rest[:min(int64(len(rest)), v.left)])
+	v.left -= int64(n)
+	return len(p), err
 }
 
 // selectFields keeps the named fields of a header, or all others.

@@ -58,6 +58,9 @@ func (h Header) Get(name string) string {
 
 var words = &mime.WordDecoder{CharsetReader: charset.Reader}
 
+// WordDecoder decodes encoded words of all charsets that are known.
+func WordDecoder() *mime.WordDecoder { return words }
+
 // Text returns the first field with the name, decoded (RFC 2047).
 func (h Header) Text(name string) string {
 	v := h.Get(name)
