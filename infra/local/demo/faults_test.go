@@ -15,6 +15,8 @@ var troubles = []faults.Rule{
 	{At: "imap.APPEND", Skip: 60, Times: 2, Do: faults.WorkLate, After: 1500 * time.Millisecond},
 	{At: "imap.APPEND", Skip: 100, Times: 2, Do: faults.CutAfter, Bytes: 700},
 	{At: "imap.APPEND", Skip: 150, Times: 1, Do: faults.Throttle, After: 2 * time.Second},
+	{At: "graph.GET", Skip: 5, Times: 2, Do: faults.Throttle, After: time.Second},
+	{At: "graph.*", Skip: 15, Times: 1, Do: faults.Answer, Status: 503},
 	// The source breaks off in the middle of messages.
 	{At: "source.down", Skip: 2, Times: 3, Do: faults.CutAfter, Bytes: 50_000},
 	// The storage does what it was told and its answer gets lost; a lease is taken away.
