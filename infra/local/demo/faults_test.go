@@ -19,6 +19,12 @@ var troubles = []faults.Rule{
 	{At: "graph.*", Skip: 15, Times: 1, Do: faults.Answer, Status: 503},
 	// The source breaks off in the middle of messages.
 	{At: "source.down", Skip: 2, Times: 3, Do: faults.CutAfter, Bytes: 50_000},
+	// The host wakes a run twice, counts done work as failed, loses a lock, reports the CSV twice.
+	{At: "host.blob-event", Times: 1, Do: faults.AnswerTwice},
+	{At: "host.invoke", Match: "run", Skip: 1, Times: 2, Do: faults.AnswerTwice},
+	{At: "host.answer", Match: "run", Skip: 3, Times: 2, Do: faults.LoseAnswer},
+	{At: "host.invoke", Match: "run", Skip: 6, Times: 1, Do: faults.Expire},
+	{At: "host.timer", Match: "tick", Skip: 1, Times: 1, Do: faults.AnswerTwice},
 	// The storage does what it was told and its answer gets lost; a lease is taken away.
 	{At: "blob.PUT", Match: "/mailboxes/", Skip: 10, Times: 3, Do: faults.LoseAnswer},
 	{At: "blob.PUT", Match: "comp=appendblock", Skip: 5, Times: 2, Do: faults.LoseAnswer},

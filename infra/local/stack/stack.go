@@ -117,7 +117,7 @@ func (s *Stack) start(ctx context.Context, o Options) (err error) {
 		}
 	}
 	s.Host, err = functionhost.Start(ctx, functionhost.Options{Root: o.App, Settings: s.Settings, Instances: o.Instances,
-		HTTPAddr: o.HTTPAddr, Terminate: o.Terminate, Output: o.Output, Logger: o.Logger})
+		HTTPAddr: o.HTTPAddr, Faults: o.Faults, Terminate: o.Terminate, Output: o.Output, Logger: o.Logger})
 	if err != nil {
 		return err
 	}
