@@ -1,19 +1,3 @@
-// Package servicebus is an Azure Service Bus broker for one machine: an AMQP
-// 1.0 server over TCP that the unchanged azservicebus client talks to with a
-// connection string that says UseDevelopmentEmulator=true.
-//
-// It has queues and their dead-letter queues, in memory: peek-lock and
-// receive-and-delete, lock renewal and loss, abandon, deferral, dead letters,
-// time to live, duplicate detection, scheduled messages and peeking. Tokens are
-// checked as far as that is possible here: the signature of a SAS token, the
-// audience and end of either type. As in Service Bus, a message that was locked
-// over a connection that is gone stays locked until the lock expires, and can be
-// settled by its lock token; idle links and connections are ended.
-//
-// It leaves out, and refuses: sessions, topics and subscriptions, transactions,
-// forwarding, SASL mechanisms but ANONYMOUS, AMQP over WebSockets, and the
-// management of entities over HTTP. It doesn't check the signature of a JWT,
-// partitions nothing, throttles only when told to, and keeps nothing on disk.
 package servicebus
 
 import (
@@ -24,21 +8,11 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"strings"
 	"sync"
 	"time"
-)
 
-// Queue describes a queue; zero fields take the defaults of Service Bus.
-type Queue struct {
-	Name                   string
-	LockDuration           time.Duration // of a peek-lock; default 1 minute
-	MaxDeliveryCount       int           // failed deliveries until a message is dead-lettered; default 10
-	TTL                    time.Duration // time to live of messages that set none or a longer one; 0 none
-	DuplicateDetection     time.Duration // how long message ids are remembered; 0 off
-	MaxMessageSize         int           // bytes of an encoded message or batch; default 256 KiB
-	DeadLetterOnExpiration bool          // dead-letter what outlives its time, instead of dropping it
-}
+	"mailferry/infra/local/faults"
+)
 
 // Options say what Start starts.
 type Options struct {
@@ -54,34 +28,17 @@ type Options struct {
 	// keep-alives, a write) runs on the system's clock, as its peer does.
 	Now func() time.Time
 
+	// Faults says what to do wrong; the package comment lists the points.
+	Faults *faults.Plan
+
 	idle time.Duration // time-out offered to peers; default defaultIdle
 }
 
-// Counts says how many messages a queue holds.
-type Counts struct {
-	Active       int // ready to be received
-	Locked       int
-	Scheduled    int
-	DeadLettered int // in the dead-letter queue, locked ones included
-	Delivered    int // deliveries since the start, redeliveries included
-}
-
 const (
-	deadLetterSuffix = "/$deadletterqueue"
-	managementSuffix = "/$management"
-	cbsNode          = "$cbs"
-
 	maxConnections = 1024
 	// foreignClockPoll is how often a clock that isn't time.Now is looked at.
 	foreignClockPoll = 10 * time.Millisecond
 )
-
-// entity is a queue or dead-letter queue that links attach to.
-type entity struct {
-	name      string // as configured, for messages
-	queue     *queue
-	receivers []*link // in the order of their turns
-}
 
 // Broker is a running broker.
 type Broker struct {
@@ -89,6 +46,7 @@ type Broker struct {
 	log      *slog.Logger
 	now      func() time.Time
 	keys     []Key
+	faults   *faults.Plan
 	poll     time.Duration // 0 with the system's clock
 	idle     time.Duration // offered to peers
 
@@ -102,6 +60,7 @@ type Broker struct {
 	conns    map[*conn]struct{}
 	look     time.Time // when links and connections are looked at next; zero: not at all
 	planned  time.Time // when the clock goroutine looks next; zero: not at all
+	down     int       // restarts that are under way: no connection is taken
 	closed   bool
 }
 
@@ -112,6 +71,7 @@ func Start(ctx context.Context, o Options) (*Broker, error) {
 		log:      o.Logger,
 		now:      o.Now,
 		keys:     o.Keys,
+		faults:   o.Faults,
 		idle:     cmp.Or(o.idle, defaultIdle),
 		wake:     make(chan struct{}, 1),
 		done:     make(chan struct{}),
@@ -138,6 +98,7 @@ func Start(ctx context.Context, o Options) (*Broker, error) {
 	if b.listener, err = listen(ctx, o); err != nil {
 		return nil, err
 	}
+	b.registerVerbs()
 	b.wg.Go(b.accept)
 	b.wg.Go(b.keepTime)
 	b.wg.Go(func() {
@@ -167,52 +128,6 @@ func listen(ctx context.Context, o Options) (net.Listener, error) {
 	return ln, nil
 }
 
-func (b *Broker) addQueue(q Queue) error {
-	key := strings.ToLower(q.Name)
-	if key == "" || strings.ContainsAny(key, "$ ?#\\") || strings.Trim(key, "/") != key {
-		return fmt.Errorf("queue name %q is not valid", q.Name)
-	}
-	if b.entities[key] != nil {
-		return fmt.Errorf("queue %q is named twice", q.Name)
-	}
-	if err := q.allowed(); err != nil {
-		return err
-	}
-	q.LockDuration = cmp.Or(q.LockDuration, time.Minute)
-	q.MaxDeliveryCount = cmp.Or(q.MaxDeliveryCount, 10)
-	q.MaxMessageSize = cmp.Or(q.MaxMessageSize, 256<<10)
-	live := newQueue(q)
-	main := &entity{name: q.Name, queue: live}
-	dead := &entity{name: q.Name + "/$DeadLetterQueue", queue: live.dead}
-	b.entities[key], b.entities[key+deadLetterSuffix] = main, dead
-	b.order = append(b.order, main, dead)
-	return nil
-}
-
-// allowed checks what Service Bus would refuse at a queue's creation
-// (https://learn.microsoft.com/azure/service-bus-messaging/service-bus-quotas and
-// Azure.Messaging.ServiceBus.Administration.QueueProperties). It allows locks
-// shorter than the service's 5 seconds, for tests.
-func (q Queue) allowed() error {
-	for _, limit := range []struct {
-		what     string
-		ok       bool
-		min, max any
-	}{
-		{"lock duration", q.LockDuration >= 0 && q.LockDuration <= 5*time.Minute, 0, 5 * time.Minute},
-		{"duplicate detection window", q.DuplicateDetection == 0 ||
-			q.DuplicateDetection >= 20*time.Second && q.DuplicateDetection <= 7*24*time.Hour, 20 * time.Second, 7 * 24 * time.Hour},
-		{"time to live", q.TTL == 0 || q.TTL >= time.Second, time.Second, "any"},
-		{"maximum delivery count", q.MaxDeliveryCount >= 0 && q.MaxDeliveryCount <= 2000, 1, 2000},
-		{"maximum message size", q.MaxMessageSize >= 0 && q.MaxMessageSize <= 100<<20, 1, 100 << 20},
-	} {
-		if !limit.ok {
-			return fmt.Errorf("queue %q: %s is not between %v and %v", q.Name, limit.what, limit.min, limit.max)
-		}
-	}
-	return nil
-}
-
 // Addr returns the host and port that the broker listens on.
 func (b *Broker) Addr() string { return b.listener.Addr().String() }
 
@@ -237,28 +152,6 @@ func (b *Broker) Wipe() {
 	for c := range b.conns {
 		c.drop()
 	}
-}
-
-// Counts returns the counts of a queue, or of a dead-letter queue when its path
-// is given; zero for an unknown one.
-func (b *Broker) Counts(queue string) Counts {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	e := b.entities[strings.ToLower(queue)]
-	if e == nil {
-		return Counts{}
-	}
-	e.queue.advance(b.now())
-	c := Counts{
-		Active:    e.queue.count[stateReady],
-		Locked:    e.queue.count[stateLocked],
-		Scheduled: e.queue.count[stateScheduled],
-		Delivered: e.queue.delivered,
-	}
-	if e.queue.dead != nil {
-		c.DeadLettered = len(e.queue.dead.messages)
-	}
-	return c
 }
 
 // Close drops all connections and returns when every goroutine has ended.
@@ -307,7 +200,7 @@ func (b *Broker) accept() {
 func (b *Broker) register(nc net.Conn) *conn {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.closed || len(b.conns) >= maxConnections {
+	if b.closed || b.down > 0 || len(b.conns) >= maxConnections {
 		nc.Close()
 		return nil
 	}

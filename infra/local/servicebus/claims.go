@@ -8,6 +8,31 @@ import (
 	"github.com/Azure/go-amqp"
 )
 
+// claiming makes an operation of a request to $cbs, whose answer goes to a.
+func (c *conn) claiming(op *operation, a *answer, name string, m *amqp.Message) {
+	audience, _ := m.ApplicationProperties["name"].(string)
+	op.point, op.detail = "bus.claim", audience
+	expired := false
+	op.expire = func(time.Time) { expired = true }
+	op.do = func(now time.Time) {
+		*a = c.putToken(now, name, m)
+		if _, path := audienceOf(audience); expired {
+			delete(c.claims, path)
+			c.broker.lookAgain(now)
+		}
+	}
+}
+
+// audienceOf splits what a token is put for into host and path; the host is
+// empty if it isn't a URL.
+func audienceOf(name string) (host, path string) {
+	u, err := url.Parse(name)
+	if err != nil {
+		return "", ""
+	}
+	return u.Host, strings.ToLower(strings.Trim(u.Path, "/"))
+}
+
 // putToken takes a claim on an entity, or on an entity's $management, which
 // clients claim apart.
 func (c *conn) putToken(now time.Time, operation string, m *amqp.Message) answer {
@@ -17,18 +42,17 @@ func (c *conn) putToken(now time.Time, operation string, m *amqp.Message) answer
 	kind, _ := m.ApplicationProperties["type"].(string)
 	audience, _ := m.ApplicationProperties["name"].(string)
 	token, _ := m.Value.(string)
-	u, err := url.Parse(audience)
-	if err != nil || u.Host == "" {
+	host, path := audienceOf(audience)
+	if host == "" {
 		return answer{status: statusBadRequest, text: "audience is not valid", condition: condArgument}
 	}
-	path := strings.ToLower(strings.Trim(u.Path, "/"))
 	got, err := readToken(c.broker.keys, now, kind, audience, token)
 	if err != nil {
 		return answer{status: statusUnauthorized, text: err.Error(), condition: condAuthFailed}
 	}
 	// As in https://github.com/Azure/azure-service-bus/issues/451.
 	if name, _ := strings.CutSuffix(path, managementSuffix); path != "" && c.broker.entities[name] == nil {
-		return answer{status: statusNotFound, text: notFound(u.Host, path).description, condition: condNotFound}
+		return answer{status: statusNotFound, text: notFound(host, path).description, condition: condNotFound}
 	}
 	if _, renewed := c.claims[path]; !renewed && len(c.claims) >= maxClaims {
 		return answer{status: statusForbidden, text: "too many claims", condition: condResourceLimit}

@@ -2,6 +2,7 @@ package servicebus
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"net"
 	"time"
@@ -37,6 +38,8 @@ var errPeerClosed = errors.New("closed by peer")
 type conn struct {
 	broker *Broker
 	net    net.Conn
+	ctx    context.Context // ends when the connection is dropped
+	cancel context.CancelFunc
 	in     *bufio.Reader // the reader's
 
 	idle      time.Duration // offered: how often the peer must say something
@@ -58,9 +61,12 @@ type conn struct {
 }
 
 func newConn(b *Broker, nc net.Conn) *conn {
+	ctx, cancel := context.WithCancel(context.Background())
 	return &conn{
 		broker:   b,
 		net:      nc,
+		ctx:      ctx,
+		cancel:   cancel,
 		in:       bufio.NewReaderSize(nc, 32<<10),
 		maxFrame: minMaxFrameSize,
 		idle:     b.idle,
@@ -76,11 +82,13 @@ func newConn(b *Broker, nc net.Conn) *conn {
 // drop ends the connection at once, as a failing network would.
 func (c *conn) drop() {
 	c.closed = true
+	c.cancel()
 	c.net.Close()
 }
 
 // serve runs the connection to its end.
 func (c *conn) serve() {
+	defer c.cancel()
 	log := c.broker.log.With("peer", c.net.RemoteAddr().String())
 	err := c.handshake()
 	if err == nil {

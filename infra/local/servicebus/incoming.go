@@ -62,26 +62,33 @@ func (l *link) finish(now time.Time, in *incoming) {
 	if l.credit < senderCredit/2 {
 		l.grant()
 	}
-	state := &deliveryState{code: codeAccepted}
-	if err := l.accept(now, in); err != nil {
-		state = &deliveryState{code: codeRejected, err: asAMQP(err, condDecode)}
-	}
-	if !in.settled {
-		l.session.conn.send(l.session.channel, &disposition{
-			receiver: true, first: in.id, last: in.id, settled: l.rcvSettle == rcvFirst, state: state,
-		}, nil)
-	}
-}
-
-// accept enqueues a message, or all of a batch, or answers a request.
-func (l *link) accept(now time.Time, in *incoming) error {
 	if l.node != nodeQueue {
-		return l.session.conn.request(now, l, in.raw)
+		l.answer(in, l.session.conn.request(now, l, in.raw))
+		return
 	}
 	parcels, err := parseTransfer(in.format, in.raw)
 	if err != nil {
-		return err
+		l.answer(in, err)
+		return
 	}
-	_, err = l.entity.queue.send(now, parcels...)
-	return err
+	l.session.conn.perform(now, operation{
+		point: "bus.send", detail: l.entity.name,
+		do:     func(now time.Time) { _, err = l.entity.queue.send(now, parcels...) },
+		answer: func() { l.answer(in, err) },
+		refuse: func(_ int32, err *amqpError) { l.answer(in, err) },
+	})
+}
+
+// answer tells the client whether its message was taken.
+func (l *link) answer(in *incoming, err error) {
+	if in.settled {
+		return
+	}
+	state := &deliveryState{code: codeAccepted}
+	if err != nil {
+		state = &deliveryState{code: codeRejected, err: asAMQP(err, condDecode)}
+	}
+	l.session.conn.send(l.session.channel, &disposition{
+		receiver: true, first: in.id, last: in.id, settled: l.rcvSettle == rcvFirst, state: state,
+	}, nil)
 }

@@ -35,6 +35,8 @@ type link struct {
 	entity   *entity // of a queue or its management
 	detached bool    // the broker has sent detach and waits for the peer's
 	used     time.Time
+	held     bool // by a fault: nothing is delivered
+	delayed  bool // by a fault: the next delivery is due
 
 	sndSettle, rcvSettle uint8
 	maxMessageSize       int // of what the client sends
@@ -66,18 +68,24 @@ func newLink(s *session, p *attach) *link {
 	return l
 }
 
-// open connects the link to its node and answers the attach.
-func (l *link) open(p *attach) *amqpError {
-	address := p.target
+// end is the end of the link that names the node.
+func (l *link) end(p *attach) *terminus {
 	if l.receiver {
-		address = p.source
+		return p.source
 	}
-	if err := l.resolve(address); err != nil {
+	return p.target
+}
+
+// open connects the link to its node.
+func (l *link) open(p *attach) *amqpError {
+	if err := l.resolve(l.end(p)); err != nil {
 		return err
 	}
-	if err := l.permitted(p); err != nil {
-		return err
-	}
+	return l.permitted(p)
+}
+
+// accept answers the attach.
+func (l *link) accept(p *attach) {
 	answer := &attach{
 		name: l.name, handle: l.handle, receiver: !l.receiver,
 		sndSettle: l.sndSettle, rcvSettle: l.rcvSettle,
@@ -87,13 +95,12 @@ func (l *link) open(p *attach) *amqpError {
 		answer.initialDeliveryCount = &l.deliveryCount
 		l.session.conn.send(l.session.channel, answer, nil)
 		l.listen(p)
-		return nil
+		return
 	}
 	answer.maxMessageSize = uint64(l.maxMessageSize)
 	answer.properties = map[any]any{maxMessageBatchSize: uint64(l.maxMessageSize)}
 	l.session.conn.send(l.session.channel, answer, nil)
 	l.grant()
-	return nil
 }
 
 func echoed(t *terminus, code uint64) *terminus {
@@ -217,61 +224,10 @@ func (l *link) release() {
 // settlesInAdvance says that the client wants messages removed as they are sent.
 func (l *link) settlesInAdvance() bool { return l.sndSettle == sndSettled }
 
-// flow takes the client's flow state.
-func (l *link) flow(p *flow) {
-	l.used = l.session.conn.broker.now()
-	if l.receiver {
-		l.takeCredit(p)
-	}
-	if p.echo {
-		l.sendFlow(false)
-	}
-}
-
-// takeCredit computes the credit as a sender does:
-// delivery-count(rcv) + link-credit(rcv) - delivery-count(snd).
-func (l *link) takeCredit(p *flow) {
-	if p.linkCredit == nil {
-		return
-	}
-	var received uint32 // the initial delivery count, until the client has seen attach
-	if p.deliveryCount != nil {
-		received = *p.deliveryCount
-	}
-	l.credit = left(*p.linkCredit, l.deliveryCount-received)
-	l.drain = p.drain
-	l.sendReplies()
-}
-
-// finishDrain gives up the credit that no message was there for
-// (amqp-core-transport-v1.0 section 2.6.7).
-func (l *link) finishDrain() {
-	if !l.drain || len(l.session.outbox) > 0 || (l.credit > 0 && l.session.conn.congested()) {
-		return
-	}
-	l.deliveryCount += l.credit
-	l.credit, l.drain = 0, false
-	l.sendFlow(true)
-}
-
-func (l *link) sendFlow(drained bool) {
-	l.session.sendFlow(&flow{
-		handle:        &l.handle,
-		deliveryCount: &l.deliveryCount,
-		linkCredit:    &l.credit,
-		drain:         drained,
-	})
-}
-
-// grant gives the client's sender its full credit.
-func (l *link) grant() {
-	l.credit = senderCredit
-	l.sendFlow(false)
-}
-
 // canSend says whether a message can go out on the link now.
 func (l *link) canSend() bool {
-	return l.credit > 0 && len(l.session.outbox) == 0 && !l.session.conn.congested()
+	c := l.session.conn
+	return l.credit > 0 && !l.held && len(l.session.outbox) == 0 && !c.congested() && !c.closed && !c.ending
 }
 
 // deliver sends a message that the queue has given up or locked for the link.
@@ -296,6 +252,9 @@ func (l *link) post(tag, raw []byte, settled bool) uint32 {
 
 // reply sends an answer, or keeps it until there is credit.
 func (l *link) reply(raw []byte) {
+	if l.detached {
+		return
+	}
 	if len(l.replies) >= maxReplies {
 		l.detach(refusal(condResourceLimit, "%d answers were not taken", maxReplies))
 		return

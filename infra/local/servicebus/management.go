@@ -28,6 +28,20 @@ var operations = map[string]func(q *queue, now time.Time, body map[string]any) (
 	"receive-by-sequence-number": receiveDeferred,
 }
 
+// managing makes an operation of a request to the entity's $management, whose
+// answer goes to a.
+func (e *entity) managing(op *operation, a *answer, name string, value any) {
+	op.point, op.detail = "bus.manage", e.name+" "+strings.TrimPrefix(name, operationPrefix)
+	op.do = func(now time.Time) { *a = e.manage(now, name, value) }
+	op.expire = func(now time.Time) {
+		body, _ := value.(map[string]any)
+		tokens, _ := body["lock-tokens"].([]amqp.UUID)
+		for _, token := range tokens {
+			e.queue.expireLock(now, token)
+		}
+	}
+}
+
 // manage runs one operation.
 func (e *entity) manage(now time.Time, operation string, value any) answer {
 	name, ours := strings.CutPrefix(operation, operationPrefix)

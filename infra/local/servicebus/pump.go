@@ -8,6 +8,7 @@ func (b *Broker) update(f func(now time.Time)) {
 	defer b.mu.Unlock()
 	now := b.now()
 	f(now)
+	now = b.now() // f may have waited
 	if due := b.pump(now); !due.IsZero() && (b.planned.IsZero() || due.Before(b.planned)) {
 		b.planned = due
 		signal(b.wake)
@@ -25,7 +26,7 @@ func (b *Broker) pump(now time.Time) (due time.Time) {
 			if l == nil {
 				break
 			}
-			l.deliver(e.queue.receive(now, l.settlesInAdvance()))
+			e.hand(now, l)
 		}
 		for _, l := range e.receivers {
 			l.finishDrain()

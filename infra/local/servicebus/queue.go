@@ -2,20 +2,11 @@ package servicebus
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 	"time"
 
 	"github.com/Azure/go-amqp"
 	"github.com/google/uuid"
-)
-
-// Reasons and descriptions that Service Bus itself dead-letters with
-// (https://learn.microsoft.com/azure/service-bus-messaging/service-bus-dead-letter-queues).
-const (
-	reasonMaxDeliveryCount = "MaxDeliveryCountExceeded"
-	reasonExpired          = "TTLExpiredException"
-	descriptionExpired     = "The message expired and was dead lettered."
 )
 
 // maxQueueBytes is how much one queue holds, dead letters included.
@@ -128,28 +119,6 @@ func (q *queue) receive(now time.Time, remove bool) *message {
 	return q.hand(now, q.ready.removeFirst(), remove)
 }
 
-// receiveDeferred takes the deferred messages with these sequence numbers, all
-// or, with an error, none. Only now are they found to have outlived their time
-// (https://learn.microsoft.com/azure/service-bus-messaging/message-deferral).
-func (q *queue) receiveDeferred(now time.Time, sequences []int64, remove bool) ([]*message, error) {
-	q.advance(now)
-	found := make([]*message, 0, len(sequences))
-	for _, n := range sequences {
-		m := q.messages[n]
-		if m != nil && m.state == stateDeferred && m.expired(now) {
-			q.expire(m)
-		}
-		if m == nil || m.state != stateDeferred || slices.Contains(found, m) {
-			return nil, refusal(condMessageNotFound, "no deferred message has sequence number %d", n)
-		}
-		found = append(found, m)
-	}
-	for _, m := range found {
-		q.hand(now, m, remove)
-	}
-	return found, nil
-}
-
 // hand gives a message to a receiver: locked or, with remove, for good.
 func (q *queue) hand(now time.Time, m *message, remove bool) *message {
 	q.delivered++
@@ -230,8 +199,7 @@ func (q *queue) advance(now time.Time) {
 		case stateScheduled:
 			q.activate(now, m)
 		case stateLocked:
-			delete(q.locked, m.token)
-			q.failed(now, m)
+			q.expireLock(now, m.token)
 		case stateReady:
 			q.expire(m)
 		}
@@ -284,40 +252,6 @@ func (q *queue) makeReady(now time.Time, m *message) {
 	if q.ready.Len() > 64+2*q.count[stateReady] {
 		q.ready.keep(func(m *message) bool { return m.state == stateReady })
 	}
-}
-
-func (q *queue) failed(now time.Time, m *message) {
-	m.failures++
-	if q.dead == nil || int(m.failures) < q.config.MaxDeliveryCount {
-		q.makeReady(now, m)
-		return
-	}
-	setProperties(m.content, map[string]any{
-		deadLetterReason:      reasonMaxDeliveryCount,
-		deadLetterDescription: fmt.Sprintf("Message could not be consumed after %d delivery attempts.", m.failures),
-	})
-	q.bury(m)
-}
-
-func (q *queue) expire(m *message) {
-	if q.dead == nil || !q.config.DeadLetterOnExpiration {
-		q.remove(m)
-		return
-	}
-	setProperties(m.content, map[string]any{deadLetterReason: reasonExpired, deadLetterDescription: descriptionExpired})
-	q.bury(m)
-}
-
-// bury moves a message to the dead-letter queue, where it keeps its sequence
-// number and count and never expires.
-func (q *queue) bury(m *message) {
-	q.remove(m)
-	letter := *m
-	letter.expires, letter.deferred = time.Time{}, false
-	q.dead.messages[letter.sequence] = &letter
-	q.dead.bytes += letter.size
-	q.dead.set(&letter, stateReady, time.Time{})
-	q.dead.ready.add(&letter)
 }
 
 func (q *queue) remove(m *message) {

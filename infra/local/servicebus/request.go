@@ -1,7 +1,6 @@
 package servicebus
 
 import (
-	"fmt"
 	"time"
 
 	"github.com/Azure/go-amqp"
@@ -29,6 +28,7 @@ const (
 	statusGone           = 410
 	statusInternal       = 500
 	statusNotImplemented = 501
+	statusUnavailable    = 503
 )
 
 // request handles a message that came to $cbs or to an entity's $management,
@@ -42,25 +42,40 @@ func (c *conn) request(now time.Time, l *link, raw []byte) error {
 	if m.Properties == nil || m.Properties.MessageID == nil || m.Properties.ReplyTo == nil {
 		return refusal(condInvalidField, "request without message id or reply-to")
 	}
-	operation, _ := m.ApplicationProperties["operation"].(string)
+	name, _ := m.ApplicationProperties["operation"].(string)
 	to := c.replies[*m.Properties.ReplyTo]
 	if to == nil {
-		c.broker.log.Warn("answer has no link to go to", "operation", operation)
+		c.broker.log.Warn("answer has no link to go to", "operation", name)
 		return nil
 	}
-	if name, ok := m.ApplicationProperties["associated-link-name"].(string); ok {
-		c.touch(now, name)
+	if link, ok := m.ApplicationProperties["associated-link-name"].(string); ok {
+		c.touch(now, link)
 	}
 	var a answer
-	names := [3]string{"statusCode", "statusDescription", "errorCondition"}
+	op := operation{
+		answer: func() { to.respond(a, l.node, m.Properties.MessageID) },
+		refuse: func(status int32, err *amqpError) {
+			to.respond(answer{status: status, text: err.description, condition: err.condition}, l.node, m.Properties.MessageID)
+		},
+	}
 	if l.node == nodeClaims {
-		a = c.putToken(now, operation, m)
-		names = [3]string{"status-code", "status-description", "error-condition"}
+		c.claiming(&op, &a, name, m)
 	} else {
-		a = l.entity.manage(now, operation, m.Value)
+		l.entity.managing(&op, &a, name, m.Value)
+	}
+	c.perform(now, op)
+	return nil
+}
+
+// respond sends an answer to a request. The names of its properties are not the
+// same at $cbs and at $management.
+func (l *link) respond(a answer, by node, request any) {
+	names := [3]string{"statusCode", "statusDescription", "errorCondition"}
+	if by == nodeClaims {
+		names = [3]string{"status-code", "status-description", "error-condition"}
 	}
 	out := &amqp.Message{
-		Properties:            &amqp.MessageProperties{CorrelationID: m.Properties.MessageID},
+		Properties:            &amqp.MessageProperties{CorrelationID: request},
 		ApplicationProperties: map[string]any{names[0]: a.status, names[1]: a.text},
 		Value:                 a.body,
 	}
@@ -69,8 +84,8 @@ func (c *conn) request(now time.Time, l *link, raw []byte) error {
 	}
 	encoded, err := out.MarshalBinary()
 	if err != nil {
-		return fmt.Errorf("encode answer: %w", err)
+		l.session.conn.broker.log.Error("encode answer", "error", err)
+		return
 	}
-	to.reply(encoded)
-	return nil
+	l.reply(encoded)
 }

@@ -49,7 +49,7 @@ func newSession(c *conn, channel uint16, p *begin) *session {
 func (s *session) handle(now time.Time, p performative, payload []byte) error {
 	switch p := p.(type) {
 	case *attach:
-		return s.attach(p)
+		return s.attach(now, p)
 	case *flow:
 		return s.flow(p)
 	case *disposition:
@@ -94,7 +94,7 @@ func (s *session) link(handle uint32) (*link, error) {
 	return l, nil
 }
 
-func (s *session) attach(p *attach) error {
+func (s *session) attach(now time.Time, p *attach) error {
 	switch {
 	case p.handle > handleMax:
 		return refusal(condNotAllowed, "handle %d is above the limit of %d", p.handle, handleMax)
@@ -104,10 +104,30 @@ func (s *session) attach(p *attach) error {
 		return refusal(condInvalidField, "a sender's attach needs an initial delivery count")
 	}
 	l := newLink(s, p)
-	s.links[p.handle] = l
-	if err := l.open(p); err != nil {
+	address := ""
+	if t := l.end(p); t != nil {
+		address = t.address
+	}
+	refuse := func(_ int32, err *amqpError) {
+		s.links[p.handle] = l
 		l.refuse(p, err)
 	}
+	var err *amqpError
+	s.conn.perform(now, operation{
+		point: "bus.attach", detail: address,
+		do: func(time.Time) { err = l.open(p) },
+		answer: func() {
+			switch {
+			case s.links[p.handle] == l: // a link can't be answered twice
+			case err != nil:
+				refuse(0, err)
+			default:
+				s.links[p.handle] = l
+				l.accept(p)
+			}
+		},
+		refuse: refuse,
+	})
 	return nil
 }
 
@@ -207,6 +227,9 @@ func (s *session) disposition(now time.Time, p *disposition) {
 		return // the peer's answer to a settlement of ours, or no news
 	}
 	for _, id := range s.deliveriesIn(p.first, p.last) {
+		if s.conn.closed {
+			return
+		}
 		d, known := s.unsettled[id]
 		if !known {
 			s.answer(id, p.settled, &deliveryState{code: codeRejected, err: errLockLost})
@@ -216,8 +239,22 @@ func (s *session) disposition(now time.Time, p *disposition) {
 			continue
 		}
 		delete(s.unsettled, id)
-		s.answer(id, p.settled, d.settle(now, p.state))
+		s.settle(now, id, p, d)
 	}
+}
+
+// settle ends one delivery as the peer decided, and tells it what came of that.
+func (s *session) settle(now time.Time, id uint32, p *disposition, d delivery) {
+	var state *deliveryState
+	s.conn.perform(now, operation{
+		point: "bus.settle", detail: d.link.entity.name,
+		expire: func(now time.Time) { d.link.entity.queue.expireLock(now, d.token) },
+		do:     func(now time.Time) { state = d.settle(now, p.state) },
+		answer: func() { s.answer(id, p.settled, state) },
+		refuse: func(_ int32, err *amqpError) {
+			s.answer(id, p.settled, &deliveryState{code: codeRejected, err: err})
+		},
+	})
 }
 
 // deliveriesIn returns the unsettled deliveries of a range, or the range's only

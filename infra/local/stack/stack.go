@@ -94,7 +94,7 @@ func (s *Stack) start(ctx context.Context, o Options) (err error) {
 		s.stops = append(s.stops, proxy.Close)
 		s.storage = s.Azurite.ConnectionStringThrough(proxy.URL())
 	}
-	s.Broker, err = servicebus.Start(keep, servicebus.Options{Logger: o.Logger, Queues: []servicebus.Queue{
+	s.Broker, err = servicebus.Start(keep, servicebus.Options{Logger: o.Logger, Faults: o.Faults, Queues: []servicebus.Queue{
 		{Name: queue, LockDuration: time.Minute, MaxDeliveryCount: 5, DuplicateDetection: 10 * time.Minute}}})
 	if err != nil {
 		return err

@@ -1,0 +1,84 @@
+package servicebus
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// verbs are what is done at once, by name.
+func (b *Broker) verbs() map[string]func(args verbArgs) error {
+	return map[string]func(args verbArgs) error{
+		"bus.restart": func(args verbArgs) error {
+			b.restart(args.Empty, args.down)
+			return nil
+		},
+		"bus.drop-connections": func(verbArgs) error {
+			b.restart(false, 0)
+			return nil
+		},
+		"bus.expire-locks": func(args verbArgs) error { return b.expireLocks(args.Queue) },
+	}
+}
+
+// verbArgs is the argument of every verb.
+type verbArgs struct {
+	Queue string `json:"queue"` // of bus.expire-locks; "" all
+	Empty bool   `json:"empty"` // of bus.restart: forget everything
+	Down  string `json:"down"`  // of bus.restart: how long connections are refused, such as "2s"
+	down  time.Duration
+}
+
+func (b *Broker) registerVerbs() {
+	for name, do := range b.verbs() {
+		b.faults.Verb(name, func(_ context.Context, raw json.RawMessage) error {
+			var args verbArgs
+			if len(raw) > 0 {
+				if err := json.Unmarshal(raw, &args); err != nil {
+					return fmt.Errorf("read argument: %w", err)
+				}
+			}
+			if args.Down != "" {
+				var err error
+				if args.down, err = time.ParseDuration(args.Down); err != nil {
+					return fmt.Errorf("read down: %w", err)
+				}
+			}
+			return do(args)
+		})
+	}
+}
+
+// restart drops all connections and, for a while, takes none. What isn't
+// forgotten stays, locks included, as in a service that fails over.
+func (b *Broker) restart(empty bool, down time.Duration) {
+	if empty {
+		b.Wipe()
+	}
+	b.mu.Lock()
+	for c := range b.conns {
+		c.drop()
+	}
+	if down > 0 {
+		b.down++
+	}
+	b.mu.Unlock()
+	if down > 0 {
+		b.later(down, func(time.Time) { b.down-- })
+	}
+}
+
+func (b *Broker) expireLocks(queue string) (err error) {
+	b.update(func(now time.Time) {
+		if _, known := b.entities[entityKey(queue)]; queue != "" && !known {
+			err = fmt.Errorf("there is no queue %q", queue)
+		}
+		for _, e := range b.order {
+			if queue == "" || entityKey(queue) == entityKey(e.name) {
+				e.queue.expireLocks(now)
+			}
+		}
+	})
+	return err
+}
