@@ -92,10 +92,15 @@ func (g *graphClient) do(method, path string, body any, headers ...string) reply
 	if err != nil {
 		g.t.Fatal(err)
 	}
+	return readReply(g.t, res, raw)
+}
+
+func readReply(t *testing.T, res *http.Response, raw []byte) reply {
+	t.Helper()
 	out := reply{status: res.StatusCode, header: res.Header, raw: string(raw)}
 	if strings.HasPrefix(res.Header.Get("Content-Type"), "application/json") {
 		if err := json.Unmarshal(raw, &out.body); err != nil {
-			g.t.Fatal(err)
+			t.Fatal(err)
 		}
 	}
 	return out

@@ -51,25 +51,34 @@ func TestTokenForCredential(t *testing.T) {
 	}
 }
 
-func TestTokenRefused(t *testing.T) {
-	s := start(t, Options{})
-	good := url.Values{
+// tokenForm is a request that is granted.
+func tokenForm() url.Values {
+	return url.Values{
 		"grant_type": {"client_credentials"}, "client_id": {DefaultClientID},
 		"client_secret": {DefaultClientSecret}, "scope": {token.Graph + "/.default"},
 	}
+}
+
+// TestTokenRefused shows the codes that a client of the Microsoft identity
+// platform sees
+// (https://learn.microsoft.com/entra/identity-platform/reference-error-codes).
+func TestTokenRefused(t *testing.T) {
+	s := start(t, Options{})
+	good := tokenForm()
 	tests := []struct {
 		name, tenant, key, value string
 		status                   int
 		code                     string
+		aadsts                   float64
 	}{
-		{"none", DefaultTenantID, "scope", token.Graph + "/.default", 200, ""},
-		{"secret", DefaultTenantID, "client_secret", "wrong", 401, "invalid_client"},
-		{"no secret", DefaultTenantID, "client_secret", "", 401, "invalid_client"},
-		{"client", DefaultTenantID, "client_id", "wrong", 400, "unauthorized_client"},
-		{"grant", DefaultTenantID, "grant_type", "password", 400, "unsupported_grant_type"},
-		{"resource", DefaultTenantID, "scope", "https://elsewhere.test/.default", 400, "invalid_resource"},
-		{"scope", DefaultTenantID, "scope", token.Graph + "/Mail.ReadWrite", 400, "invalid_scope"},
-		{"tenant", "other", "scope", token.Graph + "/.default", 400, "invalid_tenant"},
+		{"none", DefaultTenantID, "scope", token.Graph + "/.default", 200, "", 0},
+		{"secret", DefaultTenantID, "client_secret", "wrong", 401, "invalid_client", 7000215},
+		{"no secret", DefaultTenantID, "client_secret", "", 401, "invalid_client", 7000216},
+		{"client", DefaultTenantID, "client_id", "wrong", 400, "unauthorized_client", 700016},
+		{"grant", DefaultTenantID, "grant_type", "password", 400, "unsupported_grant_type", 70003},
+		{"resource", DefaultTenantID, "scope", "https://elsewhere.test/.default", 400, "invalid_resource", 500011},
+		{"scope", DefaultTenantID, "scope", token.Graph + "/Mail.ReadWrite", 400, "invalid_scope", 1002012},
+		{"tenant", "other", "scope", token.Graph + "/.default", 400, "invalid_tenant", 90002},
 	}
 	c := httpClient(t, s)
 	for _, tt := range tests {
@@ -85,10 +94,14 @@ func TestTokenRefused(t *testing.T) {
 			}
 			defer r.Body.Close()
 			var body struct {
-				Error string `json:"error"`
+				Error string    `json:"error"`
+				Codes []float64 `json:"error_codes"`
 			}
 			if err := json.NewDecoder(r.Body).Decode(&body); err != nil {
 				t.Fatal(err)
+			}
+			if tt.aadsts != 0 && (len(body.Codes) != 1 || body.Codes[0] != tt.aadsts) {
+				t.Errorf("got codes %v, want %v", body.Codes, tt.aadsts)
 			}
 			if r.StatusCode != tt.status || body.Error != tt.code {
 				t.Errorf("got %d %q, want %d %q", r.StatusCode, body.Error, tt.status, tt.code)

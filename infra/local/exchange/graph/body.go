@@ -90,6 +90,8 @@ func (b *messageBody) headers() []header {
 	return *b.Headers
 }
 
+var customHeader = regexp.MustCompile(`^[xX]-[!-9;-~]+$`)
+
 // checkHeaders applies the rules for custom headers
 // (https://learn.microsoft.com/graph/api/resources/internetmessageheader;
 // contao-notification_center issue 436, msgraph-sdk-dotnet issue 2208).
@@ -101,7 +103,7 @@ func (b *messageBody) checkHeaders() error {
 		return errHeaderCount
 	}
 	for _, h := range *b.Headers {
-		if rest, ok := cutPrefixFold(h.Name, "x-"); !ok || rest == "" {
+		if !customHeader.MatchString(h.Name) {
 			return refuse(400, "InvalidInternetMessageHeader",
 				"The internet message header name '"+h.Name+"' should start with 'x-' or 'X-'.")
 		}
