@@ -87,6 +87,7 @@ type Problem struct {
 type FolderCursor struct {
 	Name        string       `json:"name"`
 	Path        []string     `json:"path"`           // at the source
+	Was         string       `json:"was,omitempty"`  // its path before it was renamed at the source
 	View        bool         `json:"view,omitempty"` // shows what other folders hold
 	Use         SpecialUse   `json:"use,omitempty"`  // with Place: where it goes, as Target.Folder takes it
 	Place       []string     `json:"place,omitempty"`
@@ -101,6 +102,8 @@ type FolderCursor struct {
 	Known       FolderState  `json:"known,omitzero"`     // the state in which every message had an outcome or was in doubt; zero after taking a UID out of Done
 	Listed      time.Time    `json:"listed,omitzero"`    // when the UIDs of Known were listed
 	Gone        bool         `json:"gone,omitempty"`     // not listed at the source any more, or excluded
+	Refusals    int          `json:"refusals,omitempty"` // syncs in a row that could not open it or make its folder
+	Refusal     string       `json:"refusal,omitempty"`  // what the last of them met
 	Stumbles    map[UID]int  `json:"stumbles,omitempty"` // times the connection broke within this message
 }
 

@@ -24,6 +24,13 @@ func (m *mailboxRun) refreshFolders() error {
 	if err != nil {
 		return err
 	}
+	renamed, err := m.findRenamed(listed, l)
+	if err == nil && renamed {
+		l, err = layOut(listed, rules, held)
+	}
+	if err != nil {
+		return err
+	}
 	m.cp.Rules = fingerprint
 	known := make(map[string]*FolderCursor, len(m.cp.Folders))
 	for _, cursor := range m.cp.Folders {
@@ -127,6 +134,10 @@ func (l *layout) notes(listed []SourceFolder, cursors []*FolderCursor) []FolderN
 	var notes []FolderNote
 	others := make(map[Space]int)
 	first := make(map[*spot]string)
+	was := make(map[string]string) // by name
+	for _, c := range cursors {
+		was[c.Name] = c.Was
+	}
 	for _, f := range listed {
 		path := joinPath(f.Path)
 		reason := l.reason(f)
@@ -146,7 +157,9 @@ func (l *layout) notes(listed []SourceFolder, cursors []*FolderCursor) []FolderN
 			place[0] = roleTitles[use]
 		}
 		note := FolderNote{Folder: path, Target: joinPath(place)}
-		if why := l.changed(f, s); why != "" {
+		if old := was[f.Name]; old != "" {
+			note.Text = fmt.Sprintf("was called %q when its mail was brought, and keeps that place", old)
+		} else if why := l.changed(f, s); why != "" {
 			note.Text = "the name had to be changed: " + why
 		}
 		if other, shared := first[s]; shared {
@@ -169,6 +182,9 @@ func (l *layout) notes(listed []SourceFolder, cursors []*FolderCursor) []FolderN
 	for _, c := range cursors {
 		if note, ok := c.renamedByTarget(); ok && !c.Gone {
 			notes = append(notes, note)
+		}
+		if c.givenUp() && !c.Gone {
+			notes = append(notes, FolderNote{Folder: joinPath(c.Path), Text: c.Refusal})
 		}
 	}
 	return notes

@@ -87,21 +87,41 @@ func (m *mailboxRun) leaveOut(f *FolderCursor, todo UIDSet) (UIDSet, error) {
 		part := rest.Newest(filterPortion)
 		rest = rest.Minus(part)
 		var records []Record
+		var left UIDSet
 		err := m.source.Describe(m.ctx, part, func(info MessageInfo) error {
 			if why := filter.byDate(info.Received); why != "" {
 				records = append(records, Record{Epoch: m.cp.Epoch, UID: info.UID, Outcome: LeftOut, Reason: why})
-				todo = todo.Minus(UIDsOf(info.UID))
+				left.Add(info.UID)
 			}
 			return nil
 		})
 		if err == nil {
-			err = m.record(f, records)
+			err = m.recordLeft(f, left, records)
 		}
 		if err != nil {
 			return UIDSet{}, err
 		}
+		todo = todo.Minus(left)
 	}
 	return todo, nil
+}
+
+// recordLeft writes outcomes of messages that are not written. The intent lets a successor know that
+// the ledger may have them.
+func (m *mailboxRun) recordLeft(f *FolderCursor, left UIDSet, records []Record) error {
+	if left.Empty() {
+		return nil
+	}
+	m.cp.Intent = &Intent{Folder: f.Key, UIDs: left}
+	if err := m.save(); err != nil {
+		return err
+	}
+	err := m.record(f, records)
+	if err != nil { // the ledger may have them
+		m.cp.Doubtful = append(m.cp.Doubtful, &Intent{Folder: f.Key, UIDs: left, After: time.Now().UTC()})
+	}
+	m.cp.Intent = nil
+	return err
 }
 
 // Day is the beginning of a day in UTC, written "2006-01-02" in JSON.

@@ -187,6 +187,16 @@ func (m *mailboxRun) readTwins(f *FolderCursor, uids UIDSet) (groups []*twins, m
 func (m *mailboxRun) countFree(groups []*twins, intent *Intent) error {
 	copies := make(map[string]map[string]int) // by key and target folder
 	for _, g := range groups {
+		if intent.Anywhere {
+			there, err := m.brought(g.print)
+			if err != nil {
+				return err
+			}
+			if there {
+				g.free = 1
+				continue
+			}
+		}
 		at, err := m.copiesAtTarget(g.print)
 		if err != nil {
 			return err

@@ -18,6 +18,7 @@ type BatchStatus struct {
 	Total     int              `json:"total"`    // at the source
 	Counts    Counts           `json:"counts"`
 	Details   []*MailboxStatus `json:"details,omitempty"`
+	Same      []SameFolder     `json:"same,omitempty"` // folders that several mailboxes show and that come into each
 }
 
 // MailboxStatus is one mailbox of a batch.
@@ -105,15 +106,18 @@ func Detail(ctx context.Context, s Store, endpoint, batch string) (*BatchStatus,
 	if err != nil {
 		return nil, err
 	}
+	var loaded []*Checkpoint
 	for _, id := range ids {
 		c, _, err := LoadCheckpoint(ctx, s, id)
 		if err != nil {
 			return nil, err
 		}
+		loaded = append(loaded, c)
 		found.Details = append(found.Details, &MailboxStatus{ID: id, Address: c.Mailbox.Target.Address, State: c.State, Phase: c.Phase,
 			Counts: c.Counts(), Total: c.Total(), Passes: c.Passes, Due: c.Due, Active: c.Active, Problem: c.Problem, Check: c.Verified, Notes: c.Notes})
 	}
-	return found, nil
+	found.Same, err = SameFolders(ctx, s, loaded)
+	return found, err
 }
 
 func cmpErr(err, otherwise error) error {

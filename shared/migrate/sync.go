@@ -27,6 +27,7 @@ type mailboxRun struct {
 	source    Source
 	target    Target
 	uncut     func() bool // ends what cuts the target off with the lease
+	arrived   arrivedKeys // see brought
 	next      time.Time   // when this mailbox wants to run again
 }
 
@@ -67,7 +68,7 @@ func (m *mailboxRun) sync() error {
 		if err != nil && Judge(err, 0).Action != SkipFolder {
 			return err
 		}
-		later = errors.Join(later, err)
+		later = errors.Join(later, f.refuse(err))
 	}
 	if err := m.settleAll(); err != nil {
 		return err

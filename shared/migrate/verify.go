@@ -17,11 +17,12 @@ type Verification struct {
 	Absent   int       `json:"absent,omitempty"`  // brought over and not found any more
 	Drafts   int       `json:"drafts,omitempty"`  // shown as drafts although they are none
 	Doubles  int       `json:"doubles,omitempty"` // more copies than were brought over
+	Closed   int       `json:"closed,omitempty"`  // folders that could not be opened, or not made at the target
 }
 
 // Clean reports whether nothing is left to say.
 func (v *Verification) Clean() bool {
-	return v.Source == v.Recorded && v.Absent == 0 && v.Drafts == 0 && v.Doubles == 0
+	return v.Source == v.Recorded && v.Absent == 0 && v.Drafts == 0 && v.Doubles == 0 && v.Closed == 0
 }
 
 // complete verifies the mailbox, writes its report and ends its migration. Something new at the
@@ -37,6 +38,10 @@ func (m *mailboxRun) complete() error {
 			continue
 		}
 		_, existing, err := m.survey(f)
+		if f.givenUp() && (err == nil || Judge(err, 0).Action == SkipFolder) {
+			v.Closed++
+			continue
+		}
 		if err != nil {
 			return err
 		}

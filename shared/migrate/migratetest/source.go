@@ -44,6 +44,7 @@ type SourceFolder struct {
 	next     migrate.UID
 	messages []*SourceMessage // in order of UID
 	gone     bool
+	refused  bool                // EXAMINE is answered NO
 	stated   migrate.FolderState // what States said last
 }
 
@@ -75,6 +76,14 @@ func (b *SourceMailbox) AddFolder(use migrate.SpecialUse, path ...string) *Sourc
 	}
 	b.folders = append(b.folders, f)
 	return f
+}
+
+// List lets the server list something that is no folder to open, or another user's.
+func (b *SourceMailbox) List(f migrate.SourceFolder) *SourceFolder {
+	added := b.AddFolder(f.Use, f.Path...)
+	f.Name = added.listed.Name
+	added.listed = f
+	return added
 }
 
 // Folder returns a folder by name, or nil.
@@ -122,6 +131,20 @@ func (f *SourceFolder) Remove(uid migrate.UID) {
 	f.box.mu.Lock()
 	defer f.box.mu.Unlock()
 	f.messages = slices.DeleteFunc(f.messages, func(m *SourceMessage) bool { return m.UID == uid })
+}
+
+// Refuse has the server list the folder and not open it, or open it again.
+func (f *SourceFolder) Refuse(refuse bool) {
+	f.box.mu.Lock()
+	defer f.box.mu.Unlock()
+	f.refused = refuse
+}
+
+// Rename gives the folder another path. UIDVALIDITY and UIDs stay.
+func (f *SourceFolder) Rename(path ...string) {
+	f.box.mu.Lock()
+	defer f.box.mu.Unlock()
+	f.listed.Name, f.listed.Path = strings.Join(path, "/"), path
 }
 
 // Delete removes the folder.
@@ -259,7 +282,7 @@ func (s *source) Open(ctx context.Context, name string) (migrate.FolderState, er
 	s.box.mu.Lock()
 	defer s.box.mu.Unlock()
 	f := s.box.folder(name)
-	if f == nil {
+	if f == nil || f.refused {
 		return migrate.FolderState{}, &migrate.Error{Op: "open folder", Folder: name, Kind: migrate.NoFolder}
 	}
 	s.current, s.validity = f, f.validity

@@ -30,6 +30,8 @@ type TargetBox struct {
 	mu       sync.Mutex
 	messages []*TargetMessage
 	puts     int
+	finds    int
+	made     map[string]bool // folders, by id
 	ids      int
 }
 
@@ -73,6 +75,20 @@ func (b *TargetBox) Puts() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.puts
+}
+
+// Finds is how often Find was called.
+func (b *TargetBox) Finds() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.finds
+}
+
+// Made reports whether a folder was asked for.
+func (b *TargetBox) Made(id string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.made[id]
 }
 
 // Change lets a user at work: change may alter a message, and deletes it for good by returning false.
@@ -131,7 +147,14 @@ func (t *target) Folder(ctx context.Context, use migrate.SpecialUse, path []stri
 	if err := t.alive(ctx, "make folder"); err != nil {
 		return migrate.TargetFolder{}, err
 	}
-	return migrate.TargetFolder{ID: FolderID(use, path), Path: path}, nil
+	id := FolderID(use, path)
+	t.box.mu.Lock()
+	defer t.box.mu.Unlock()
+	if t.box.made == nil {
+		t.box.made = make(map[string]bool)
+	}
+	t.box.made[id] = true
+	return migrate.TargetFolder{ID: id, Path: path}, nil
 }
 
 // Put keeps the SHA-256 of what it was given. Work that has begun is done even when the caller
@@ -226,6 +249,9 @@ func readAll(out migrate.Outgoing) ([]byte, error) {
 }
 
 func (t *target) Find(ctx context.Context, f migrate.Fingerprint, yield func(migrate.Found) error) error {
+	t.box.mu.Lock()
+	t.box.finds++
+	t.box.mu.Unlock()
 	return t.each(ctx, yield, func(m TargetMessage) bool {
 		if f.MessageID != "" {
 			return m.print.MessageID == f.MessageID

@@ -1,0 +1,332 @@
+package migrate_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"mailferry/shared/migrate"
+	"mailferry/shared/migrate/migratetest"
+)
+
+// setEndpoint changes the endpoint of a world.
+func setEndpoint(t testing.TB, w *migratetest.World, change func(*migrate.Endpoint)) {
+	t.Helper()
+	e := migrate.Endpoint{Host: "imap.example.com", Slots: w.Slots, SyncEvery: migrate.Duration(w.SyncEvery)}
+	change(&e)
+	content, err := json.Marshal(e)
+	if err == nil {
+		_, err = w.Drop.Put(t.Context(), migratetest.EndpointName+"/endpoint.json", content, nil, migrate.Condition{})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// contents writes what the target has, "folder: subjects" a line.
+func contents(b *migratetest.Box) string {
+	folders := make(map[string][]string)
+	for _, m := range b.Target.Messages() {
+		folders[m.FolderID] = append(folders[m.FolderID], m.Subject())
+	}
+	var lines []string
+	for _, id := range slices.Sorted(maps.Keys(folders)) {
+		slices.Sort(folders[id])
+		lines = append(lines, id+": "+strings.Join(folders[id], " "))
+	}
+	return strings.Join(lines, "\n")
+}
+
+func wantContents(t *testing.T, b *migratetest.Box, lines ...string) {
+	t.Helper()
+	if got, want := contents(b), strings.Join(lines, "\n"); got != want {
+		t.Errorf("the target has\n%s\nwant\n%s", got, want)
+	}
+}
+
+func mail(f *migratetest.SourceFolder, subject string) {
+	f.Add(migratetest.Message(subject, subject, 200), received)
+}
+
+// manyFolders has what makes placing hard: roles that merge, names that collide, a parent that cannot
+// be opened, views, an empty folder.
+func manyFolders(t testing.TB, w *migratetest.World) *migratetest.Box {
+	b := w.AddMailbox(t, "ann")
+	mail(b.Source.Folder("INBOX"), "in")
+	for i, path := range []string{"Sent", "Sent Messages"} {
+		mail(b.Source.AddFolder(migrate.UseSent, path), fmt.Sprint("sent", i))
+		mail(b.Source.AddFolder("", path, "2019"), fmt.Sprint("old", i))
+	}
+	mail(b.Source.AddFolder("", "work"), "lower")
+	mail(b.Source.AddFolder("", "Work"), "upper")
+	b.Source.List(migrate.SourceFolder{Path: []string{"Box"}})
+	mail(b.Source.AddFolder("", "Box", "inner"), "inner")
+	mail(b.Source.AddFolder("", "Calendar"), "calendar")
+	b.Source.AddFolder("", "Empty")
+	all := b.Source.AddFolder(migrate.UseAll, "All")
+	for _, subject := range []string{"in", "lower", "archived"} {
+		mail(all, subject)
+	}
+	mail(b.Source.AddFolder(migrate.UseFlagged, "Starred"), "lower")
+	return b
+}
+
+var manyPlaced = []string{"(archive): archived", "(inbox): in", "(sent): sent0 sent1", "(sent)/2019: old0 old1", "box/inner: inner", "calendar (mail): calendar", "work: upper", "work (2): lower"}
+
+// TestPlacingKilledAtEverySideEffect kills the process after its first, second, ... side effect:
+// nothing comes twice, nothing into another place.
+func TestPlacingKilledAtEverySideEffect(t *testing.T) {
+	total := 0
+	bubble(t, "whole", func(t *testing.T, w *migratetest.World) {
+		b := manyFolders(t, w)
+		w.Settle(t)
+		total = w.Effects()
+		wantContents(t, b, manyPlaced...)
+		if !b.Target.Made("empty") {
+			t.Error("the empty folder was not made")
+		}
+		// Only what no folder of its own has brought is looked up.
+		if n := b.Target.Finds(); n != 1 {
+			t.Errorf("%d look-ups", n)
+		}
+		notes := fmt.Sprint(w.Checkpoint(t, b.Mailbox.ID).Notes)
+		for _, want := range []string{"another folder has the name", "Exchange keeps the name for itself", "shares its folder with", "shows messages of other folders only"} {
+			if !strings.Contains(notes, want) {
+				t.Errorf("the notes do not say %q: %s", want, notes)
+			}
+		}
+		w.Complete(t)
+		wantState(t, w, b, migrate.Completed)
+	})
+	for k := 1; k <= total; k++ {
+		bubble(t, fmt.Sprint(k), func(t *testing.T, w *migratetest.World) {
+			w.Kills = []int{k}
+			b := manyFolders(t, w)
+			w.Settle(t)
+			wantContents(t, b, manyPlaced...)
+		})
+	}
+}
+
+// TestPlacesOutliveTheList has folders come and go between syncs.
+func TestPlacesOutliveTheList(t *testing.T) {
+	bubble(t, "", func(t *testing.T, w *migratetest.World) {
+		b := w.AddMailbox(t, "ann")
+		lower := b.Source.AddFolder("", "work")
+		mail(lower, "lower1")
+		w.Settle(t)
+		upper := b.Source.AddFolder("", "Work") // sorts before the other one
+		mail(upper, "upper1")
+		mail(lower, "lower2")
+		w.Sync(t)
+		wantContents(t, b, "work: lower1 lower2", "work (2): upper1")
+		lower.Delete()
+		mail(upper, "upper2")
+		w.Sync(t)
+		wantContents(t, b, "work: lower1 lower2", "work (2): upper1 upper2")
+		mail(b.Source.AddFolder("", "WORK"), "third")
+		w.Sync(t)
+		wantContents(t, b, "work: lower1 lower2", "work (2): upper1 upper2", "work (3): third")
+	})
+}
+
+// TestNewRulesMovePlaces: what was brought stays, what comes goes to the new place.
+func TestNewRulesMovePlaces(t *testing.T) {
+	bubble(t, "", func(t *testing.T, w *migratetest.World) {
+		b := w.AddMailbox(t, "ann")
+		f, other := b.Source.AddFolder("", "a"), b.Source.AddFolder("", "b")
+		mail(f, "a1")
+		mail(other, "b1")
+		w.Settle(t)
+		setEndpoint(t, w, func(e *migrate.Endpoint) {
+			e.FolderMap = []migrate.FolderMapping{{From: "a", To: "#Archive#/old"}}
+			e.ExcludeFolders = []string{"b"}
+		})
+		mail(f, "a2")
+		mail(other, "b2")
+		w.Sync(t)
+		wantContents(t, b, "(archive)/old: a2", "a: a1", "b: b1")
+		w.Complete(t)
+		c := wantState(t, w, b, migrate.Completed)
+		if v := c.Verified; v.Present != 2 || v.Moved != 1 || v.Absent != 0 {
+			t.Errorf("verification: %+v", v)
+		}
+	})
+}
+
+// TestMappingThatCollidesStopsBeforeAnyWrite and goes on once it is mended.
+func TestMappingThatCollidesStopsBeforeAnyWrite(t *testing.T) {
+	bubble(t, "", func(t *testing.T, w *migratetest.World) {
+		w.Endpoint = func(e *migrate.Endpoint) { e.FolderMap = []migrate.FolderMapping{{From: "x", To: "Y"}} }
+		b := w.AddMailbox(t, "ann")
+		mail(b.Source.Folder("INBOX"), "in")
+		mail(b.Source.AddFolder("", "x"), "x")
+		mail(b.Source.AddFolder("", "y"), "y")
+		w.Run(t, time.Hour, func() bool { return w.Checkpoint(t, b.Mailbox.ID).Problem != nil })
+		p := w.Checkpoint(t, b.Mailbox.ID).Problem
+		if p.Kind != migrate.Configuration || !strings.Contains(p.Text, `"x"`) || !strings.Contains(p.Text, `"y"`) || p.Advice == "" {
+			t.Errorf("problem %+v", p)
+		}
+		if b.Target.Puts() != 0 {
+			t.Error("something was written")
+		}
+		setEndpoint(t, w, func(e *migrate.Endpoint) {
+			e.FolderMap = []migrate.FolderMapping{{From: "x", To: "Y", Merge: true}}
+		})
+		w.Settle(t)
+		wantContents(t, b, "(inbox): in", "y: x y")
+	})
+}
+
+// TestFilters leaves messages out with a reason, and brings them when the filter is widened.
+func TestFilters(t *testing.T) {
+	old := func(f *migratetest.SourceFolder, subject string, years, size int) {
+		f.Add(migratetest.Message(subject, subject, size), received.AddDate(-years, 0, 0))
+	}
+	narrow := func(e *migrate.Endpoint) {
+		e.Since, e.MaxSize = migrate.Day(received.AddDate(-1, 0, 0).Truncate(24*time.Hour)), 1000
+	}
+	fill := func(t testing.TB, w *migratetest.World) *migratetest.Box {
+		w.Endpoint = narrow
+		b := w.AddMailbox(t, "ann")
+		inbox := b.Source.Folder("INBOX")
+		for i := range 9 {
+			old(inbox, fmt.Sprint("y", i), i, 200)
+		}
+		old(inbox, "big", 0, 5000)
+		inbox.Add(migratetest.Message("undated", "undated", 200), time.Time{})
+		return b
+	}
+	widened := []string{"(inbox): big undated y0 y1 y2 y3 y4 y5 y6 y7 y8"}
+	bubble(t, "whole", func(t *testing.T, w *migratetest.World) {
+		b := fill(t, w)
+		w.Settle(t)
+		wantContents(t, b, "(inbox): undated y0 y1")
+		c := w.Checkpoint(t, b.Mailbox.ID)
+		reasons := make(map[string]int)
+		for _, r := range w.Records(t, b.Mailbox.ID, c.Folders[0]) {
+			if r.Outcome == migrate.LeftOut {
+				reasons[r.Reason]++
+			}
+		}
+		if want := map[string]int{"received before 2017-02-05 (since)": 7, "larger than 1000B (maxSize)": 1}; !maps.Equal(reasons, want) || c.Counts().Skipped != 8 {
+			t.Errorf("left out: %v, %+v", reasons, c.Counts())
+		}
+		w.Sync(t)
+		setEndpoint(t, w, func(e *migrate.Endpoint) { e.MaxSize = 4 << 20 })
+		w.Sync(t)
+		wantContents(t, b, widened...)
+		w.Complete(t)
+		c = wantState(t, w, b, migrate.Completed)
+		if n := c.Counts(); n.Skipped != 0 || n.Migrated != 11 || c.Verified.Present != 11 {
+			t.Errorf("%+v, verified %+v", n, c.Verified)
+		}
+	})
+	for k := 1; k < 40; k++ {
+		bubble(t, fmt.Sprintf("killed at %d", k), func(t *testing.T, w *migratetest.World) {
+			w.Kills = []int{k}
+			b := fill(t, w)
+			w.Settle(t)
+			wantContents(t, b, "(inbox): undated y0 y1")
+			setEndpoint(t, w, func(*migrate.Endpoint) {})
+			w.Kills = append(w.Kills, k)
+			w.Sync(t)
+			wantContents(t, b, widened...)
+		})
+	}
+}
+
+// TestFolderThatIsNotOpened holds nobody up for ever, and is seen in the end.
+func TestFolderThatIsNotOpened(t *testing.T) {
+	bubble(t, "", func(t *testing.T, w *migratetest.World) {
+		b := w.AddMailbox(t, "ann")
+		mail(b.Source.Folder("INBOX"), "in")
+		shut := b.Source.AddFolder("", "shut")
+		mail(shut, "shut")
+		shut.Refuse(true)
+		began := time.Now()
+		w.Settle(t)
+		c := wantState(t, w, b, migrate.Synced)
+		if took := time.Since(began); took > time.Hour || c.Problem != nil {
+			t.Errorf("took %s, problem %+v", took, c.Problem)
+		}
+		shut.Refuse(false)
+		w.Sync(t)
+		wantContents(t, b, "(inbox): in", "shut: shut")
+		shut.Refuse(true)
+		mail(shut, "more")
+		w.Sync(t)
+		w.Complete(t)
+		c = wantState(t, w, b, migrate.CompletedWithWarnings)
+		if c.Verified.Closed != 1 || !strings.Contains(fmt.Sprint(c.Notes), "shut") {
+			t.Errorf("%+v, notes %+v", c.Verified, c.Notes)
+		}
+	})
+}
+
+// TestRenamedFolder keeps its place, and its mail does not come again.
+func TestRenamedFolder(t *testing.T) {
+	for k := range 30 {
+		bubble(t, fmt.Sprint(k), func(t *testing.T, w *migratetest.World) {
+			b := w.AddMailbox(t, "ann")
+			parent, child := b.Source.AddFolder("", "old"), b.Source.AddFolder("", "old", "child")
+			for i := range 40 {
+				mail(parent, fmt.Sprintf("p%02d", i))
+			}
+			mail(child, "c")
+			w.Settle(t)
+			before := contents(b)
+			parent.Rename("new")
+			child.Rename("new", "child")
+			mail(parent, "q")
+			mail(b.Source.AddFolder("", "new", "more"), "m")
+			w.Kills = []int{0, k}
+			w.Sync(t)
+			wantContents(t, b, strings.Replace(before, "p39", "p39 q", 1)+"\nold/more: m")
+			mail(b.Source.AddFolder("", "old"), "another")
+			w.Sync(t)
+			after := strings.Replace(before, "p39", "p39 q\nold (2): another", 1)
+			wantContents(t, b, after+"\nold/more: m")
+		})
+	}
+	bubble(t, "one that only looks like it", func(t *testing.T, w *migratetest.World) {
+		b := w.AddMailbox(t, "ann")
+		f := b.Source.AddFolder("", "old")
+		mail(f, "one")
+		w.Settle(t)
+		f.Rename("new")
+		f.Remove(1)
+		mail(f, "two")
+		w.Sync(t)
+		wantContents(t, b, "new: two", "old: one")
+	})
+}
+
+// TestSameFolders points out a folder that two mailboxes show.
+func TestSameFolders(t *testing.T) {
+	bubble(t, "", func(t *testing.T, w *migratetest.World) {
+		for _, login := range []string{"ann", "bob", "cid"} {
+			b := w.AddMailbox(t, login)
+			team := b.Source.AddFolder("", "team of "+login)
+			for i := range 20 {
+				subject := fmt.Sprint("shared", i)
+				if login == "cid" && i < 18 {
+					subject = fmt.Sprint("own", i)
+				}
+				mail(team, subject)
+			}
+		}
+		w.Settle(t)
+		detail, err := migrate.Detail(t.Context(), w.Store, migratetest.EndpointName, migratetest.Batch)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := "[{20 [ann@example.com: team of ann bob@example.com: team of bob]}]"; fmt.Sprint(detail.Same) != want {
+			t.Errorf("same folders: %v, want %s", detail.Same, want)
+		}
+	})
+}
