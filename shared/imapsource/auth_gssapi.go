@@ -1,6 +1,7 @@
 package imapsource
 
 import (
+	"cmp"
 	"encoding/asn1"
 	"encoding/binary"
 	"errors"
@@ -45,7 +46,8 @@ func gssapiClient(c credential) (sasl.Client, error) {
 	if c.ticket == nil {
 		return nil, configuration("auth gssapi needs the endpoint's kerberos")
 	}
-	return &gssapiSASL{kerberosTicket: c.ticket, authzid: c.authzid}, nil
+	// Without a name, servers derive one from the principal, each in its way.
+	return &gssapiSASL{kerberosTicket: c.ticket, authzid: cmp.Or(c.authzid, c.login)}, nil
 }
 
 // Start makes the initial token (RFC 4121 section 4.1).

@@ -159,7 +159,8 @@ func (d *dialogue) cancel(tag string) {
 	}
 	for range maxDialogue {
 		line, err := d.wire.in.line()
-		if err != nil || firstWord(line) == tag {
+		word, rest := cutWord(line)
+		if err != nil || word == tag || word == "*" && strings.EqualFold(firstWord(rest), "BYE") {
 			return
 		}
 	}

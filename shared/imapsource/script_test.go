@@ -15,7 +15,15 @@ import (
 	"mailferry/shared/migrate"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(suite{m}) }
+
+// suite ends the servers that all tests share before goroutines are counted.
+type suite struct{ *testing.M }
+
+func (s suite) Run() int {
+	defer stopRealm()
+	return s.M.Run()
+}
 
 // peer is a scripted server's side of a connection.
 type peer struct {

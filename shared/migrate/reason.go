@@ -42,7 +42,7 @@ var reasonAdvice = map[Reason]string{
 	AppPassword:      "Make an app password in the account's security settings at the provider and drop the CSV again with it, or use auth xoauth2.",
 	PasswordExpired:  "Set a new password at the source server, then drop the CSV again with it.",
 	IMAPDisabled:     "Enable IMAP for this account at the source server, then drop the CSV again.",
-	NotEntitled:      "Give the account that signs in the right to open this mailbox at the source server, then drop the CSV again.",
+	NotEntitled:      "Check that the mailbox exists, and give the account that signs in the right to open it at the source server, then drop the CSV again.",
 	AskServerAdmin:   "Ask the source server's administrator what is wrong with this account, then drop the CSV again.",
 	AdminRefused:     "Check the endpoint's admin user and password, and that the login names an existing mailbox, then drop the CSV again.",
 	TokenRefused:     "Check that the login is the token's mailbox, that the application has IMAP access to it and that IMAP is enabled for it, then drop the CSV again.",

@@ -81,8 +81,7 @@ listen = 127.0.0.1
 ssl = yes
 ssl_cert = <%[1]s/server.pem
 ssl_key = <%[1]s/server.key
-disable_plaintext_auth = no
-auth_mechanisms = plain login
+%[9]s
 auth_failure_delay = 0
 auth_cache_size = 0
 
@@ -100,6 +99,7 @@ maildir_very_dirty_syncs = yes
 mailbox_list_index = no
 mail_max_userip_connections = 1000
 
+%[10]s
 passdb {
   driver = passwd-file
   args = scheme=PLAIN username_format=%%u %[1]s/users
@@ -153,7 +153,7 @@ service imap {
 service stats {
   chroot =
 }
-`, s.dir, s.owner.name, s.owner.group, tlsPort, plainPort, login, internal, s.internalGroup(internal))
+`, s.dir, s.owner.name, s.owner.group, tlsPort, plainPort, login, internal, s.internalGroup(internal), s.signIn.settings(s.dir), s.signIn.databases(s.dir))
 }
 
 func (s *Server) internalGroup(user string) string {

@@ -27,6 +27,9 @@ type Options struct {
 	// them. Empty: a temporary folder, removed by Stop.
 	Dir string
 
+	// SignIn is how clients may sign in besides PLAIN and LOGIN with a user's own password.
+	SignIn SignIn
+
 	// Logger gets the server's starts and stops. Default: nothing is logged. Dovecot's own log is
 	// Dir/dovecot.log.
 	Logger *slog.Logger
@@ -36,6 +39,7 @@ type Options struct {
 type Server struct {
 	dir    string
 	temp   bool
+	signIn SignIn
 	logger *slog.Logger
 	owner  owner
 	cmd    *exec.Cmd
@@ -53,10 +57,10 @@ type Server struct {
 
 // Start runs a server until Stop or the end of ctx. It installs the Debian package if need be.
 func Start(ctx context.Context, o Options) (*Server, error) {
-	if err := needs.Debian(ctx, "dovecot-imapd"); err != nil {
+	if err := needs.Debian(ctx, o.SignIn.packages()...); err != nil {
 		return nil, err
 	}
-	s := &Server{dir: o.Dir, logger: o.Logger, exited: make(chan struct{})}
+	s := &Server{dir: o.Dir, signIn: o.SignIn, logger: o.Logger, exited: make(chan struct{})}
 	if s.logger == nil {
 		s.logger = slog.New(slog.DiscardHandler)
 	}
@@ -104,6 +108,11 @@ func (s *Server) prepare() error {
 	if s.ca, err = certificates(s.dir); err != nil {
 		return err
 	}
+	for name, content := range s.signIn.files() {
+		if err := os.WriteFile(filepath.Join(s.dir, name), []byte(content), 0o755); err != nil {
+			return err
+		}
+	}
 	users, err := os.OpenFile(s.usersFile(), os.O_CREATE|os.O_WRONLY, 0o644)
 	if err != nil {
 		return err
@@ -126,6 +135,7 @@ func (s *Server) run(ctx context.Context) error {
 		return err
 	}
 	s.cmd = exec.Command(path, "-F", "-c", config)
+	s.cmd.Env = append(os.Environ(), s.signIn.environment()...)
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 	if err := s.cmd.Start(); err != nil {
 		s.cmd = nil
