@@ -111,20 +111,65 @@ func (t *target) wellKnown(ctx context.Context, name string) (migrate.TargetFold
 	return f, nil
 }
 
-// child finds or creates one folder below parent.
+// child finds or creates one folder below parent. A name that is taken by a folder that is not for
+// mail, such as the calendar in the mailbox's language, gets a suffix. So does one that Graph does not
+// list, because an IMAP client made it or it is hidden: users would not see mail in it.
 func (t *target) child(ctx context.Context, parent migrate.TargetFolder, name string) (migrate.TargetFolder, error) {
-	children, err := t.list(ctx, parent.ID)
+	f, err := t.sibling(ctx, parent.ID, name)
+	if errors.Is(err, errHidden) {
+		f, err = t.sibling(ctx, parent.ID, cutTo(name, maxFolderName-len(notForMail))+notForMail)
+	}
+	if err != nil {
+		return migrate.TargetFolder{}, err
+	}
+	f.Path = append(append([]string(nil), parent.Path...), f.Path...)
+	return f, nil
+}
+
+// notForMail is put behind a name that a folder has that does not take mail.
+const notForMail = " (mail)"
+
+// errHidden is a name that exists and is not listed, or is one of Outlook's own.
+var errHidden = errors.New("Exchange says that the folder exists but does not list it")
+
+// sibling finds or creates a folder of that name.
+func (t *target) sibling(ctx context.Context, parent, name string) (migrate.TargetFolder, error) {
+	children, err := t.list(ctx, parent)
 	if err != nil {
 		return migrate.TargetFolder{}, err
 	}
 	f, ok := children[nameKey(name)]
 	if !ok {
-		if f, err = t.create(ctx, parent.ID, name); err != nil {
-			return migrate.TargetFolder{}, err
+		return t.create(ctx, parent, name)
+	}
+	if parent == rootFolder {
+		own, err := t.isOutlooks(ctx, f.ID)
+		if own && err == nil {
+			err = errHidden
+		}
+		return f, err
+	}
+	return f, nil
+}
+
+// outlooks are folders of Outlook's that Graph lists among the others: what lies in the outbox may be
+// sent, and Outlook clears the others by itself (https://learn.microsoft.com/graph/api/resources/mailfolder).
+var outlooks = []string{"outbox", "conversationhistory", "syncissues"}
+
+// isOutlooks reports whether a folder at the top is one of those, whatever it is called in the
+// mailbox's language. They are asked for once.
+func (t *target) isOutlooks(ctx context.Context, id string) (bool, error) {
+	for _, name := range outlooks {
+		f, err := t.wellKnown(ctx, name)
+		if migrate.KindOf(err) == migrate.NoFolder {
+			t.folders.known[name] = migrate.TargetFolder{} // this mailbox has none
+			continue
+		}
+		if err != nil || f.ID == id {
+			return true, err
 		}
 	}
-	f.Path = append(append([]string(nil), parent.Path...), f.Path...)
-	return f, nil
+	return false, nil
 }
 
 // list reads a folder's children once.
@@ -203,7 +248,7 @@ func (t *target) relist(ctx context.Context, parent, name string) (migrate.Targe
 	f, ok := children[nameKey(name)]
 	if !ok {
 		return migrate.TargetFolder{}, &migrate.Error{Op: "create folder", Folder: name, Kind: migrate.NoFolder,
-			Advice: hiddenAdvice, Err: errors.New("Exchange says that the folder exists but does not list it")}
+			Advice: hiddenAdvice, Err: errHidden}
 	}
 	return f, nil
 }

@@ -203,6 +203,7 @@ type graphMailbox struct {
 	busy     atomic.Int32
 	most     atomic.Int32
 	before   func(r *http.Request)
+	outbox   string // its id
 }
 
 func (m *graphMailbox) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -226,6 +227,8 @@ func (m *graphMailbox) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		m.create(w, r, strings.ReplaceAll(parent, "|", "/"))
 	case strings.HasSuffix(path, "/messages"):
 		m.page(w, r)
+	case path == "outbox" && m.outbox != "":
+		answer(w, 200, fmt.Sprintf(`{"id":%q,"displayName":"Postausgang"}`, m.outbox))
 	case isFolder && m.known[path] != "":
 		answer(w, 200, fmt.Sprintf(`{"id":"id-of-%s","displayName":%q}`, path, m.known[path]))
 	default:
@@ -361,12 +364,27 @@ func TestFolderExists(t *testing.T) {
 	}
 }
 
+// A folder that Graph does not list, such as the calendar, and one of Outlook's own take no mail.
 func TestFolderHidden(t *testing.T) {
 	m := german(t)
-	m.folders["msgfolderroot"] = append(m.folders["msgfolderroot"], "Made by IMAP")
-	m.hidden["msgfolderroot/Made by IMAP"] = true
+	m.folders["msgfolderroot"] = append(m.folders["msgfolderroot"], "Kalender", "Postausgang", "u\u0308ber")
+	m.hidden["msgfolderroot/Kalender"] = true
+	m.outbox = "msgfolderroot|Postausgang"
 	tgt, _ := open(t, nil, m)
-	_, err := tgt.Folder(t.Context(), "", []string{"made by imap"})
+	for range 2 {
+		for path, want := range map[string]string{
+			"kalender": "kalender (mail)", "Postausgang": "Postausgang (mail)", "über": "u\u0308ber", "Projekte": "Projekte",
+		} {
+			f, err := tgt.Folder(t.Context(), "", []string{path})
+			if err != nil || !slices.Equal(f.Path, []string{want}) {
+				t.Errorf("%s: got %v, %v", path, f, err)
+			}
+		}
+	}
+	m.folders["msgfolderroot"] = append(m.folders["msgfolderroot"], "x", "x (mail)")
+	m.hidden["msgfolderroot/x"], m.hidden["msgfolderroot/x (mail)"] = true, true
+	tgt, _ = open(t, nil, m)
+	_, err := tgt.Folder(t.Context(), "", []string{"x"})
 	if e := asError(t, err); e.Kind != migrate.NoFolder || e.Advice == "" {
 		t.Errorf("got %v", err)
 	}

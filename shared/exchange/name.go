@@ -4,6 +4,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf16"
+
+	"golang.org/x/text/unicode/norm"
 )
 
 // maxFolderName is the length of PR_DISPLAY_NAME that Exchange takes, in UTF-16 units.
@@ -22,7 +24,7 @@ func folderName(name string, top bool) string {
 		}
 		return r
 	}, strings.ToValidUTF8(name, "_"))
-	name = strings.TrimSpace(cut(strings.TrimSpace(name)))
+	name = strings.TrimSpace(cutTo(strings.TrimSpace(name), maxFolderName))
 	if name == "" {
 		return "_"
 	}
@@ -32,19 +34,20 @@ func folderName(name string, top bool) string {
 	return name
 }
 
-// cut ends a name at maxFolderName.
-func cut(name string) string {
+// cutTo ends a name at a length in UTF-16 units.
+func cutTo(name string, length int) string {
 	units := 0
 	for i, r := range name {
-		if units += utf16.RuneLen(r); units > maxFolderName {
+		if units += utf16.RuneLen(r); units > length {
 			return name[:i]
 		}
 	}
 	return name
 }
 
-// nameKey is equal for names that Exchange takes for one.
-func nameKey(name string) string { return strings.ToLower(name) }
+// nameKey is equal for names that Exchange takes for one: it ignores case, and may ignore how a letter
+// with an accent is composed.
+func nameKey(name string) string { return strings.ToLower(norm.NFC.String(name)) }
 
 // imapName is the folder's name in IMAP, whose separator is "/" at Exchange.
 func imapName(path []string) string { return strings.Join(path, "/") }

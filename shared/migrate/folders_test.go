@@ -268,6 +268,31 @@ func TestFolderThatIsNotOpened(t *testing.T) {
 	})
 }
 
+// TestTargetFolderThatIsGone is made again for new mail.
+func TestTargetFolderThatIsGone(t *testing.T) {
+	bubble(t, "", func(t *testing.T, w *migratetest.World) {
+		b := w.AddMailbox(t, "ann")
+		f := b.Source.AddFolder("", "work")
+		mail(f, "one")
+		w.Settle(t)
+		gone := true
+		b.Target.Fault = func([]byte) migratetest.Fault {
+			if gone {
+				gone = false
+				return migratetest.Fault{Err: &migrate.Error{Op: "append", Kind: migrate.NoFolder}}
+			}
+			return migratetest.Fault{}
+		}
+		mail(f, "two")
+		before := b.Target.Asked()
+		w.Sync(t)
+		wantContents(t, b, "work: one two")
+		if b.Target.Asked() != before+1 {
+			t.Error("the folder was not asked for again")
+		}
+	})
+}
+
 // TestRenamedFolder keeps its place, and its mail does not come again.
 func TestRenamedFolder(t *testing.T) {
 	for k := range 30 {

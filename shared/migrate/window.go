@@ -40,6 +40,9 @@ func (m *mailboxRun) window(f *FolderCursor, uids UIDSet) error {
 		return context.Cause(m.ctx)
 	}
 	records, doubtful, writeErr := sortOut(results)
+	if KindOf(writeErr) == NoFolder { // users have moved or removed it: the next sync makes it again
+		f.Target = TargetFolder{}
+	}
 	if err == nil && writeErr == nil {
 		var missing []Record
 		if missing, err = m.account(f, uids.Minus(seen)); err == nil {

@@ -31,6 +31,7 @@ type TargetBox struct {
 	messages []*TargetMessage
 	puts     int
 	finds    int
+	asked    int
 	made     map[string]bool // folders, by id
 	ids      int
 }
@@ -82,6 +83,13 @@ func (b *TargetBox) Finds() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.finds
+}
+
+// Asked is how often a folder was asked for.
+func (b *TargetBox) Asked() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.asked
 }
 
 // Made reports whether a folder was asked for.
@@ -154,6 +162,7 @@ func (t *target) Folder(ctx context.Context, use migrate.SpecialUse, path []stri
 		t.box.made = make(map[string]bool)
 	}
 	t.box.made[id] = true
+	t.box.asked++
 	return migrate.TargetFolder{ID: id, Path: path}, nil
 }
 
