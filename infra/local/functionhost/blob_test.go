@@ -3,15 +3,19 @@ package functionhost
 import (
 	"context"
 	"encoding/json"
+	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/bloberror"
+
+	"mailferry/infra/local/faults"
 )
 
 // store is a storage account of the tests, with a container of this test's.
@@ -155,6 +159,8 @@ func TestBlobTrigger(t *testing.T) {
 		"fires again when the host stopped":        firesAgainWhenTheHostStopped,
 		"waits for the container":                  waitsForTheContainer,
 		"events are late, twice and out of order":  eventsAreLateTwiceAndOutOfOrder,
+		"without Event Grid the ETag decides":      withoutEventGridTheETagDecides,
+		"a blob that is gone is done with":         aBlobThatIsGoneIsDoneWith,
 		"lost lock of a blob":                      lostLockOfABlob,
 		"timer remembers":                          timerRemembers,
 		"of a crashed instance comes again later":  blobOfACrashedInstanceComesAgainLater,
@@ -290,4 +296,95 @@ func timerRemembers(t *testing.T, s *store) {
 	if !info.IsPastDue || info.ScheduleStatus == nil || info.ScheduleStatus.Last != "2020-01-01T00:00:00+00:00" {
 		t.Errorf("timer %+v", info)
 	}
+}
+
+// Section 2.3: the ETag of an event decides nothing with Event Grid (see
+// eventsAreLateTwiceAndOutOfOrder), and something without.
+func withoutEventGridTheETagDecides(t *testing.T, s *store) {
+	s.create()
+	a := s.app()
+	a.write("intake/function.json", `{"bindings":[{"type":"blobTrigger","direction":"in","name":"csv","path":"`+s.container+`/{endpoint}/{name}.csv","dataType":"binary"}]}`)
+	plan := faults.New()
+	late := plan.Add(faults.Rule{At: "host.blob-event", Do: faults.Delay, After: 200 * time.Millisecond, Times: 1})
+	a.start(Options{BlobPoll: quick, Faults: plan})
+	s.put("acme/x.csv", "old")
+	if err := plan.Wait(t.Context(), late, 1); err != nil {
+		t.Fatal(err)
+	}
+	s.put("acme/x.csv", "new")
+	if b := decodeBlob(t, next(t, a.requests)); string(b.Data["csv"]) != "new" {
+		t.Errorf("event %+v", b)
+	}
+	// The first event goes into the queue after the second. When it is gone from
+	// there, it has fired or not.
+	within(t, 10*time.Second, "the receipts of both", func() bool { return s.receipts() == 2 })
+	s.emptied(foundBlobs)
+	none(t, a.requests)
+}
+
+func aBlobThatIsGoneIsDoneWith(t *testing.T, s *store) {
+	s.create()
+	a := s.app()
+	plan := faults.New()
+	late := plan.Add(faults.Rule{At: "host.blob-event", Do: faults.Delay, After: 200 * time.Millisecond, Times: 1})
+	a.start(Options{BlobPoll: quick, Faults: plan})
+	s.put("acme/x.csv", "1")
+	if err := plan.Wait(t.Context(), late, 1); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.DeleteBlob(context.Background(), s.container, "acme/x.csv", nil); err != nil {
+		t.Fatal(err)
+	}
+	within(t, 10*time.Second, "the receipt", func() bool { return s.receipts() == 1 })
+	s.emptied(foundBlobs)
+	s.emptied(poisonBlobs)
+	none(t, a.requests)
+}
+
+// hiddenQueue notes when a message is hidden again.
+type hiddenQueue struct {
+	start  time.Time
+	hidden []time.Duration
+}
+
+func (q *hiddenQueue) hide(context.Context, *queueMessage, time.Duration) error {
+	q.hidden = append(q.hidden, time.Since(q.start))
+	return nil
+}
+
+func (q *hiddenQueue) remove(context.Context, *queueMessage) error { return nil }
+
+// Section 2.3: a found blob is hidden for ten minutes, and again at half of them.
+func TestFoundBlobIsKeptHidden(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := &hiddenQueue{start: time.Now()}
+		m := &heldMessage{queue: q, visibility: 10 * time.Minute, found: newAnnouncement(), message: &queueMessage{}}
+		stop := m.renew(&instance{life: t.Context(), log: slog.New(slog.DiscardHandler)})
+		time.Sleep(11 * time.Minute) // by synctest's clock
+		stop()
+		time.Sleep(time.Hour)
+		if want := []time.Duration{5 * time.Minute, 10 * time.Minute}; !slices.Equal(q.hidden, want) {
+			t.Errorf("hidden again after %v, want %v", q.hidden, want)
+		}
+	})
+}
+
+// receipts is how many versions of the container's blobs have one.
+func (s *store) receipts() int {
+	n := 0
+	for _, name := range s.list("blobreceipts/local/Host.Functions.intake/") {
+		if strings.Contains(name, "/"+s.container+"/") {
+			n++
+		}
+	}
+	return n
+}
+
+// emptied waits until a queue is empty, of hidden messages too.
+func (s *store) emptied(name string) {
+	s.t.Helper()
+	within(s.t, 10*time.Second, name+" is empty", func() bool {
+		p, err := s.queue(name).client.GetProperties(context.Background(), nil)
+		return isTakenOver(err) || err == nil && or(p.ApproximateMessagesCount, 1) == 0
+	})
 }

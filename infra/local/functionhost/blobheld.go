@@ -8,9 +8,15 @@ import (
 	"mailferry/infra/local/faults"
 )
 
+// hider is the part of a storageQueue that holds a message.
+type hider interface {
+	hide(ctx context.Context, m *queueMessage, hidden time.Duration) error
+	remove(ctx context.Context, m *queueMessage) error
+}
+
 // heldMessage is a message that is worked on.
 type heldMessage struct {
-	queue      *storageQueue
+	queue      hider
 	visibility time.Duration
 	found      *announcement
 

@@ -21,6 +21,7 @@ type config struct {
 	readyWithin time.Duration // customHandler.initializationTimeout
 	timeout     time.Duration // functionTimeout; 0 is none
 	proxyHTTP   bool          // customHandler.enableProxyingHttpRequest
+	bundled     bool          // there is an extensionBundle
 	routePrefix string        // extensions.http.routePrefix
 	queues      queueConfig
 	blobs       blobConfig
@@ -45,6 +46,8 @@ type blobConfig struct {
 type hostFile struct {
 	Version         string
 	FunctionTimeout *timeSpan
+	Retry           json.RawMessage
+	ExtensionBundle struct{ ID, Version string }
 	CustomHandler   *struct {
 		Description struct {
 			DefaultExecutablePath string
@@ -90,6 +93,7 @@ func readConfig(root string, s settings) (*config, error) {
 		readyWithin: span(handler.InitializationTimeout, 30*time.Second),
 		timeout:     max(span(file.FunctionTimeout, 30*time.Minute), 0),
 		proxyHTTP:   handler.EnableProxyingHTTPRequest,
+		bundled:     file.ExtensionBundle.ID != "" && file.ExtensionBundle.Version != "",
 		routePrefix: or(file.Extensions.HTTP.RoutePrefix, "api"),
 		queues: queueConfig{
 			concurrency:  or(file.Extensions.ServiceBus.MaxConcurrentCalls, 16*runtime.NumCPU()),
@@ -123,6 +127,8 @@ func (f *hostFile) check() error {
 		return errors.New("there is no customHandler section")
 	case f.CustomHandler.Description.DefaultExecutablePath == "":
 		return errors.New("customHandler.description.defaultExecutablePath is required")
+	case len(f.Retry) > 0:
+		return errors.New("retry is not supported")
 	case f.CustomHandler.EnableForwardingHTTPRequest:
 		return errors.New("customHandler.enableForwardingHttpRequest is not supported; use enableProxyingHttpRequest")
 	case len(f.CustomHandler.HTTP.Routes) > 0:

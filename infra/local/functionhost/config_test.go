@@ -1,6 +1,7 @@
 package functionhost
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -42,6 +43,8 @@ func TestHostJSONIsRefused(t *testing.T) {
 		"forwarding":     {"customHandler": map[string]any{"description": map[string]any{"defaultExecutablePath": "sh"}, "enableForwardingHttpRequest": true}},
 		"routes":         {"customHandler": map[string]any{"description": map[string]any{"defaultExecutablePath": "sh"}, "http": map[string]any{"routes": []any{map[string]any{"route": "x"}}}}},
 		"timeout":        {"functionTimeout": "5"},
+		"retry":          {"retry": map[string]any{"strategy": "fixedDelay"}},
+		"prefetch":       {"extensions": map[string]any{"serviceBus": map[string]any{"prefetchCount": -1}}},
 		"no concurrency": {"extensions": map[string]any{"serviceBus": map[string]any{"maxConcurrentCalls": 0}}},
 	} {
 		a := newApp(t)
@@ -127,15 +130,25 @@ func TestFunctionsAreRefused(t *testing.T) {
 		"blob path":            {"f", `{"type":"blobTrigger","direction":"in","name":"b","path":"container"}`},
 		"blob container token": {"f", `{"type":"blobTrigger","direction":"in","name":"b","path":"{c}/{n}"}`},
 	} {
-		if f, err := readFunction(test.name, []byte(`{"bindings":[`+test.bindings+`]}`), &config{proxyHTTP: true}, settings{}); err == nil {
+		if f, err := readFunction(test.name, []byte(`{"bindings":[`+test.bindings+`]}`), &config{proxyHTTP: true, bundled: true}, settings{}); err == nil {
 			t.Errorf("%s: accepted as %+v", why, f)
 		}
+	}
+	for retry, c := range map[string]*config{`{"strategy":"fixedDelay"}`: {bundled: true}, "null": {}} {
+		f := `{"retry":` + retry + `,"bindings":[` + timer + `]}`
+		if _, err := readFunction("f", []byte(f), c, settings{}); err == nil {
+			t.Errorf("retry %s must be refused", retry)
+		}
+	}
+	queue := `{"bindings":[{"type":"serviceBusTrigger","direction":"in","name":"m","queueName":"q"}]}`
+	if _, err := readFunction("f", []byte(queue), &config{}, settings{}); err == nil {
+		t.Error("a serviceBusTrigger without an extensionBundle must be refused")
 	}
 	http := `{"bindings":[{"type":"httpTrigger","direction":"in","name":"r"},{"type":"http","direction":"out","name":"$return"}]}`
 	if _, err := readFunction("f", []byte(http), &config{}, settings{}); err == nil {
 		t.Error("an httpTrigger without enableProxyingHttpRequest must be refused")
 	}
-	if _, err := readFunction("f", []byte(http), &config{proxyHTTP: true}, settings{}); err != nil {
+	if _, err := readFunction("f", []byte(http), &config{proxyHTTP: true, bundled: true}, settings{}); err != nil {
 		t.Error(err)
 	}
 }
@@ -177,13 +190,18 @@ func TestReadLocalSettings(t *testing.T) {
 		}
 		return ReadLocalSettings(path)
 	}
-	if got, err := read(`{"IsEncrypted":false,"Values":{"A":"1"},"Host":{"CORS":"*"}}`); err != nil || len(got) != 1 || got["A"] != "1" {
-		t.Errorf("%v, %v", got, err)
+	for content, want := range map[string]map[string]string{
+		`{"IsEncrypted":false,"Values":{"A":"1"},"Host":{"CORS":"*"},"ConnectionStrings":{"S":"x"}}`: {"A": "1"},
+		`{"IsEncrypted":false}`: {},
+		"\ufeff{\"IsEncrypted\":false, // not yet\n\"Values\":{\"A\":\"//\",/* B */},}":   {"A": "//"},
+		`{"IsEncrypted":false,"Values":{"N":10,"T":true,"F":1.50,"Z":null,"U":"\u00e4"}}`: {"N": "10", "T": "true", "F": "1.50", "Z": "", "U": "ä"},
+	} {
+		if got, err := read(content); err != nil || !maps.Equal(got, want) || got == nil {
+			t.Errorf("%s: %v, %v, want %v", content, got, err, want)
+		}
 	}
-	if got, err := read(`{}`); err != nil || got == nil || len(got) != 0 {
-		t.Errorf("%v, %v", got, err)
-	}
-	for _, content := range []string{`{"IsEncrypted":true,"Values":{"A":"x"}}`, `{"Values":{"A":1}}`, `{`} {
+	for _, content := range []string{`{"IsEncrypted":true,"Values":{"A":"x"}}`, `{"Values":{"A":"x"}}`, `{"IsEncrypted":false,"Values":{"A":{}}}`,
+		`{"IsEncrypted":false,"Values":{"A":[1]}}`, `{"IsEncrypted":"no"}`, `{`, ``} {
 		if got, err := read(content); err == nil {
 			t.Errorf("%s: accepted as %v", content, got)
 		}
@@ -191,6 +209,24 @@ func TestReadLocalSettings(t *testing.T) {
 	if _, err := ReadLocalSettings(path + "x"); err == nil {
 		t.Error("a missing file must be refused")
 	}
+}
+
+func FuzzLocalSettings(f *testing.F) {
+	f.Add([]byte(`{"IsEncrypted":false,"Values":{"N":10,"T":true,"Z":null,}} // x`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if values, err := parseLocalSettings(data); err == nil && values == nil {
+			t.Error("no values")
+		}
+	})
+}
+
+func FuzzBlobMessage(f *testing.F) {
+	f.Add("eyJGdW5jdGlvbklkIjoieCJ9")
+	f.Fuzz(func(t *testing.T, content string) {
+		if m, err := parseBlobMessage(content); err == nil && m.FunctionID == "" {
+			t.Error("no function")
+		}
+	})
 }
 
 func TestBlobPatterns(t *testing.T) {

@@ -76,9 +76,9 @@ func (h *Host) Restart(ctx context.Context, i int) error {
 // registerVerbs makes kill, crash and restart available to the fault plan.
 func (h *Host) registerVerbs() {
 	plan := h.options.Faults
-	plan.Verb("kill", forInstance(func(_ context.Context, i int) error { return h.Kill(i) }))
-	plan.Verb("crash", forInstance(func(_ context.Context, i int) error { return h.Crash(i) }))
-	plan.Verb("restart", forInstance(h.Restart))
+	plan.Verb("host.kill", forInstance(func(_ context.Context, i int) error { return h.Kill(i) }))
+	plan.Verb("host.crash", forInstance(func(_ context.Context, i int) error { return h.Crash(i) }))
+	plan.Verb("host.restart", forInstance(h.Restart))
 }
 
 // forInstance reads the argument {"instance": i}; without one it is instance 0.

@@ -146,7 +146,7 @@ func TestVerbs(t *testing.T) {
 	h := a.start(Options{Instances: 2, Faults: plan})
 	do := func(verb, args string) int {
 		w := httptest.NewRecorder()
-		plan.ServeHTTP(w, httptest.NewRequest("POST", "/do/"+verb, strings.NewReader(args)))
+		plan.ServeHTTP(w, httptest.NewRequest("POST", "/do/host."+verb, strings.NewReader(args)))
 		return w.Code
 	}
 	other, before := h.Pid(0), h.Pid(1)

@@ -48,8 +48,8 @@
 //     path. Delay, AnswerLate, LoseAnswer, WorkLate, Cut, CutAfter (in the
 //     middle of the answer's body), Throttle (429 with Retry-After), Answer.
 //
-// The verbs kill, crash and restart take {"instance": i}, without one instance
-// 0; see the methods of Host.
+// The verbs host.kill, host.crash and host.restart take {"instance": i}, without
+// one instance 0; see the methods of Host.
 //
 // # What differs from the real host
 //
@@ -66,6 +66,9 @@
 //     event goes into the host's queue without the webhook.
 //   - Timers work without AzureWebJobsStorage; then nothing outlives the Host.
 //     A timer whose lease was lost waits for it again; the real host ends.
+//   - The end of a process is noticed before what it was doing has failed. In the
+//     real host a message that comes again in between is lost to the dead
+//     process, too, and uses up a delivery; Answer at host.invoke plays that.
 //   - The front door's address is the only one: there is no /admin, no
 //     /runtime/webhooks.
 package functionhost

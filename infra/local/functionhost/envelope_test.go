@@ -2,6 +2,7 @@ package functionhost
 
 import (
 	"encoding/json"
+	"fmt"
 	"reflect"
 	"regexp"
 	"strings"
@@ -56,6 +57,63 @@ const messageGolden = `"MessageReceiver":{},"MessageSession":{},"MessageActions"
 	"EnqueuedTimeUtc":"2023-10-12T20:13:49","EnqueuedTime":"2023-10-12T20:13:49+00:00",
 	"ContentType":"\"application/json\"","SequenceNumber":"12",
 	"ApplicationProperties":{},"UserProperties":{},"sys":{"MethodName":"run","UtcNow":"*","RandGuid":"*"}`
+
+// Section 1.4, the table of values.
+func TestWireForms(t *testing.T) {
+	at := time.Date(2023, 10, 12, 22, 13, 49, 999_999_900, time.FixedZone("", 7200))
+	for name, test := range map[string]struct{ got, want any }{
+		"string":         {quoted("stringTest"), `"stringTest"`},
+		"string with <>": {quoted("<&>\n\""), `"<&>\n\""`},
+		"empty string":   {quoted(""), `""`},
+		"number":         {quoted(int64(4)), `4`},
+		"bool":           {quoted(true), `true`},
+		"array":          {quoted([]string{"a", "b"}), `["a","b"]`},
+		"date":           {date(at), "2023-10-12T20:13:49"},
+		"date offset":    {dateOffset(at), "2023-10-12T20:13:49+00:00"},
+	} {
+		if test.got != test.want {
+			t.Errorf("%s: %s, want %s", name, test.got, test.want)
+		}
+	}
+	f := &function{name: "run", trigger: binding{Name: "msg", DataType: "BINARY"}}
+	if e := newEnvelope(f, []byte{0xff, 0, '"'}, metadata{}); e.Data["msg"] != "/wAi" {
+		t.Errorf("bytes: %v", e.Data)
+	}
+}
+
+// Section 1.4: only a JSON object pollutes, and only as text; keys that end in
+// trigger are dropped wherever they come from.
+func TestBodyPollution(t *testing.T) {
+	for body, want := range map[string]string{
+		`[{"MessageId":"x"}]`:               "",
+		`"MessageId"`:                       "",
+		`{"MessageId":"x"`:                  "",
+		`{"MessageId":"x"} {}`:              "",
+		`{"MessageId":null,"L":[1]}`:        "",
+		` {"messageID":"x"} `:               `MessageId="x"`,
+		`{"a":"b","BLOBTRIGGER":"x"}`:       `a="b"`,
+		`{"QueueTrigger":{},"n":1.50}`:      `n="1.50"`,
+		`{"MessageId":"x","MessageId":"y"}`: `MessageId="y"`,
+	} {
+		for _, dataType := range []string{"", "string", "binary"} {
+			m := metadata{"MessageId": `"real"`, "TimerTrigger": "x"}
+			e := newEnvelope(&function{name: "run", trigger: binding{Name: "msg", DataType: dataType}}, []byte(body), m)
+			var got []string
+			for key, value := range e.Metadata {
+				if key != "sys" && value != `"real"` {
+					got = append(got, fmt.Sprintf("%s=%v", key, value))
+				}
+			}
+			expected := want
+			if dataType == "binary" {
+				expected = ""
+			}
+			if strings.Join(got, " ") != expected {
+				t.Errorf("%s as %q: %v, want %s", body, dataType, got, expected)
+			}
+		}
+	}
+}
 
 func TestGoldenMessage(t *testing.T) {
 	f := &function{name: "run", trigger: binding{Name: "msg", DataType: "binary"}}

@@ -96,6 +96,10 @@ func TestRoutesKeysAndMethods(t *testing.T) {
 		{"GET", "/api/keyed", key("wrong"), 401},
 		{"GET", "/api/keyed", key(""), 401},
 		{"GET", "/api/keyed?code=", nil, 401},
+		{"GET", "/api/keyed?code=" + h.MasterKey(), key("wrong"), 401},
+		{"GET", "/api/keyed?code=wrong", key(h.MasterKey()), 200},
+		{"GET", "/api/keyed", http.Header{"Authorization": {"Bearer " + h.MasterKey()}}, 401},
+		{"GET", "/api/open?code=wrong", key("wrong"), 200},
 		{"GET", "/api/keyed", key("function key"), 200},
 		{"GET", "/api/keyed?code=function+key", nil, 200},
 		{"GET", "/api/keyed", key(h.MasterKey()), 200},
@@ -105,6 +109,39 @@ func TestRoutesKeysAndMethods(t *testing.T) {
 		if response, _ := send(t, test.method, h.URL()+test.path, "", test.header); response.StatusCode != test.want {
 			t.Errorf("%s %s %v: %d, want %d", test.method, test.path, test.header, response.StatusCode, test.want)
 		}
+	}
+}
+
+// Section 1.5: with enableProxyingHttpRequest both bodies are streamed.
+func TestBodiesAreStreamed(t *testing.T) {
+	a := newApp(t)
+	a.write("open/function.json", httpFunction("anonymous", "", "open"))
+	h := a.start(Options{})
+	a.handle(func(event) order { return order{Status: 200, Body: "first ", More: true} })
+	finish := make(chan struct{})
+	a.on(&a.onMore, func(event) order { <-finish; return order{Body: "last"} })
+	body, feed := io.Pipe()
+	go func() { // chunked, as its length isn't known
+		_, _ = io.WriteString(feed, "ques")
+		_, _ = io.WriteString(feed, "tion")
+		feed.Close()
+	}()
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	response, err := client.Post(h.URL()+"/api/open", "text/plain", body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	part := make([]byte, len("first "))
+	if _, err := io.ReadFull(response.Body, part); err != nil || string(part) != "first " {
+		t.Errorf("%q, %v, while the handler still works", part, err)
+	}
+	close(finish)
+	if rest, err := io.ReadAll(response.Body); err != nil || string(rest) != "last" {
+		t.Errorf("%q, %v", rest, err)
+	}
+	if e := next(t, a.requests); string(e.Body) != "question" || e.Header.Get("Transfer-Encoding") != "" {
+		t.Errorf("the handler got %q", e.Body)
 	}
 }
 

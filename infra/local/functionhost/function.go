@@ -99,12 +99,16 @@ func readFunction(name string, data []byte, c *config, s settings) (*function, e
 	var file struct {
 		Disabled bool
 		Bindings []binding
+		Retry    json.RawMessage
 	}
 	if err := json.Unmarshal(data, &file); err != nil {
 		return nil, fmt.Errorf("read function.json: %w", err)
 	}
 	if file.Disabled || strings.EqualFold(s["AzureWebJobs."+name+".Disabled"], "true") {
 		return nil, nil
+	}
+	if len(file.Retry) > 0 {
+		return nil, errors.New("retry is not supported")
 	}
 	trigger, err := findTrigger(file.Bindings)
 	if err != nil {
@@ -160,6 +164,8 @@ func (b *binding) resolve(s settings) error {
 func (f *function) check(c *config) error {
 	b := &f.trigger
 	switch {
+	case !c.bundled && !b.is("timerTrigger") && !b.is("httpTrigger"):
+		return fmt.Errorf("trigger type %q needs an extensionBundle in host.json", b.Type)
 	case b.is("serviceBusTrigger"):
 		return b.checkQueue()
 	case b.is("blobTrigger"):

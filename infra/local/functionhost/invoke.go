@@ -8,6 +8,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"net/url"
 
 	"github.com/google/uuid"
 )
@@ -71,6 +72,9 @@ func (in *instance) perform(c *call, watch func(*http.Request, *process) *http.R
 		request = watch(request, p)
 	}
 	answered, err := in.post(request, c.function.name)
+	if errors.As(err, new(*url.Error)) && !errors.Is(err, errCutOff) {
+		p.awaitEnd()
+	}
 	if err == nil && !answered {
 		// The host completes an invocation only for an answer that is not null,
 		// so this one stays open until functionTimeout.

@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 
 // event is what the handler tells the collector.
 type event struct {
-	Kind      string // start, request or sigterm
+	Kind      string // start, request, more or sigterm
 	Pid       int
 	Arguments []string
 	Directory string
@@ -55,7 +55,9 @@ type order struct {
 	Stderr      string
 	Status      int
 	ContentType string
+	Location    string
 	Body        string
+	More        bool // flush, and ask the collector for the rest
 }
 
 func exit(status int) order { return order{Exit: &status} }
@@ -85,8 +87,16 @@ func runHandler(collector string) int {
 		if do.ContentType != "" {
 			w.Header().Set("Content-Type", do.ContentType)
 		}
+		if do.Location != "" {
+			w.Header().Set("Location", do.Location)
+		}
 		w.WriteHeader(max(do.Status, 200))
 		_, _ = io.WriteString(w, do.Body)
+		for do.More {
+			_ = http.NewResponseController(w).Flush()
+			do = tell(collector, event{Kind: "more"})
+			_, _ = io.WriteString(w, do.Body)
+		}
 	})}
 	go func() { _ = server.Serve(listener) }()
 	<-terminated
@@ -121,15 +131,18 @@ type app struct {
 	settings map[string]string
 	requests chan event
 	starts   chan event
+	mores    chan event
 	sigterms chan event
 
 	mu        sync.Mutex
 	onStart   func(event) order
 	onRequest func(event) order
+	onMore    func(event) order
 	onSigterm func(event) order
 }
 
 const hostJSON = `{"version":"2.0","functionTimeout":"00:10:00",
+ "extensionBundle":{"id":"Microsoft.Azure.Functions.ExtensionBundle","version":"[4.*, 5.0.0)"},
  "extensions":{"serviceBus":{"maxConcurrentCalls":2}},
  "customHandler":{"description":{"defaultExecutablePath":%q,"arguments":["--as=%%ROLE%%","%%UNKNOWN%%"]},"enableProxyingHttpRequest":true}}`
 
@@ -138,7 +151,7 @@ const inert = `{"bindings":[{"type":"timerTrigger","direction":"in","name":"t","
 
 func newApp(t *testing.T) *app {
 	t.Helper()
-	a := &app{t: t, root: t.TempDir(), requests: make(chan event, 1000), starts: make(chan event, 1000), sigterms: make(chan event, 10)}
+	a := &app{t: t, root: t.TempDir(), requests: make(chan event, 1000), starts: make(chan event, 1000), mores: make(chan event, 10), sigterms: make(chan event, 10)}
 	collector := httptest.NewServer(a)
 	t.Cleanup(collector.Close)
 	a.settings = map[string]string{
@@ -164,6 +177,8 @@ func (a *app) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch e.Kind {
 	case "request":
 		respond, queue, fallback = a.onRequest, a.requests, success
+	case "more":
+		respond, queue, fallback = a.onMore, a.mores, success
 	case "sigterm":
 		respond, queue = a.onSigterm, a.sigterms
 	}

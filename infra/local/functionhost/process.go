@@ -143,6 +143,21 @@ func (p *process) ended() bool {
 	}
 }
 
+// endNotice is how long a broken connection waits for the process to have ended.
+const endNotice = 250 * time.Millisecond
+
+// awaitEnd is for a connection that broke: most likely the process has ended,
+// which the system tells a moment later. Until then whatever fails would come
+// again at once, and fail again.
+func (p *process) awaitEnd() {
+	timer := time.NewTimer(endNotice)
+	defer timer.Stop()
+	select {
+	case <-p.done:
+	case <-timer.C:
+	}
+}
+
 // signal reaches the whole process group. That the group is gone is no error.
 func (p *process) signal(s syscall.Signal) error {
 	if p.ended() {

@@ -1,13 +1,14 @@
 package functionhost
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -111,17 +112,15 @@ func TestTerminateLetsTheHandlerFinish(t *testing.T) {
 }
 
 func TestTerminateEndsInSIGKILL(t *testing.T) {
-	for name, test := range map[string]struct {
-		grace time.Duration
-		ended bool // Stop's context
-	}{
-		"after the grace":             {grace: 50 * time.Millisecond},
-		"when Stop's context is over": {grace: time.Hour, ended: true},
+	for name, test := range map[string]struct{ ended bool }{ // Stop's context
+		"after the grace":             {ended: false},
+		"when Stop's context is over": {ended: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := newApp(t)
 			a.write("tick/function.json", inert)
-			h := a.start(Options{Terminate: test.grace})
+			clock := newHandClock()
+			h := a.start(Options{Terminate: time.Hour, clock: clock})
 			release := make(chan struct{})
 			defer close(release)
 			a.handle(func(event) order { <-release; return success })
@@ -130,10 +129,22 @@ func TestTerminateEndsInSIGKILL(t *testing.T) {
 			next(t, a.requests)
 			ctx, cancel := context.WithCancel(context.Background())
 			defer cancel()
+			stopped := make(chan error, 1)
+			go func() { stopped <- h.Stop(ctx) }()
+			next(t, a.sigterms)
+			clock.await(t, time.Hour)
+			clock.pass(time.Hour - 1)
+			select {
+			case err := <-stopped:
+				t.Fatalf("stopped within the grace: %v", err)
+			default:
+			}
 			if test.ended {
 				cancel()
+			} else {
+				clock.pass(1)
 			}
-			if err := h.Stop(ctx); err != nil {
+			if err := <-stopped; err != nil {
 				t.Fatal(err)
 			}
 			if err := <-failed; err == nil {
@@ -141,6 +152,17 @@ func TestTerminateEndsInSIGKILL(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Section 1.9: without a Flex mode there is no SIGTERM.
+func TestStopIsSIGKILL(t *testing.T) {
+	a := newApp(t)
+	a.write("tick/function.json", inert)
+	h := a.start(Options{})
+	if err := h.Stop(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	none(t, a.sigterms)
 }
 
 func TestKillIsNotCountedAndStartsANewProcess(t *testing.T) {
@@ -251,91 +273,107 @@ func TestErrorsMoreThanHalfAnHourApartDoNotAddUp(t *testing.T) {
 	}
 }
 
-func TestFunctionTimeoutKillsTheProcessWithEverythingInFlight(t *testing.T) {
-	a := newApp(t)
-	a.host("functionTimeout", "00:00:01")
-	a.write("tick/function.json", inert)
-	h := a.start(Options{})
-	pid := h.Pid(0)
-	release := make(chan struct{})
-	defer close(release)
-	a.handle(func(event) order { <-release; return success })
-	first, second := make(chan error, 1), make(chan error, 1)
-	go func() { first <- invoke(h, 0) }()
-	next(t, a.requests)
-	<-time.After(300 * time.Millisecond) // so that only the first one is overdue
-	go func() { second <- invoke(h, 0) }()
-	next(t, a.requests)
-	if err := <-first; !errors.Is(err, errFunctionTimeout) {
-		t.Errorf("got %v, want %v", err, errFunctionTimeout)
-	}
-	if err := <-second; err == nil || errors.Is(err, errFunctionTimeout) {
-		t.Errorf("the other invocation must fail with its process, got %v", err)
-	}
-	a.handle(nil)
-	if err := invoke(h, 0); err != nil {
-		t.Errorf("a new process must take over: %v", err)
-	}
-	if h.Pid(0) == pid || h.Restarts() != 1 {
-		t.Errorf("pid %d, %d restarts", h.Pid(0), h.Restarts())
-	}
-}
-
-func TestEmptyAndNullAnswersHangUntilFunctionTimeout(t *testing.T) {
-	for _, body := range []string{"", "null"} {
-		a := newApp(t)
-		a.host("functionTimeout", "00:00:00.3000000")
-		a.write("tick/function.json", inert)
-		h := a.start(Options{})
-		a.handle(func(event) order { return order{Status: 200, ContentType: "application/json", Body: body} })
-		if err := invoke(h, 0); !errors.Is(err, errFunctionTimeout) {
-			t.Errorf("answer %q: got %v, want %v", body, err, errFunctionTimeout)
-		}
-	}
-}
-
-func TestAnswers(t *testing.T) {
-	for name, test := range map[string]struct {
-		status            int
-		contentType, body string
-		hangs, fails      bool
-	}{
-		"success":                      {200, "application/json", `{"Outputs":{},"Logs":[],"ReturnValue":null}`, false, false},
-		"charset":                      {200, "application/json; charset=utf-8", `{}`, false, false},
-		"unknown keys":                 {202, "application/json", `{"More":1}`, false, false},
-		"status 500":                   {500, "application/json", `{}`, false, true},
-		"status 404":                   {404, "application/json", `{}`, false, true},
-		"no content type":              {200, "", `{}`, false, true},
-		"text":                         {200, "text/plain", `{}`, false, true},
-		"no JSON":                      {200, "application/json", `{`, false, true},
-		"array":                        {200, "application/json", `[]`, false, true},
-		"outputs of a wrong type":      {200, "application/json", `{"Outputs":[]}`, false, true},
-		"empty":                        {200, "application/json", ``, true, false},
-		"empty without a content type": {200, "", ``, true, false},
-		"null":                         {200, "application/json", `null`, true, false},
-	} {
-		response := &http.Response{StatusCode: test.status, Header: http.Header{}}
-		if test.contentType != "" {
-			response.Header.Set("Content-Type", test.contentType)
-		}
-		got, err := readResult(response, []byte(test.body))
-		if (err != nil) != test.fails || (got == nil && err == nil) != test.hangs {
-			t.Errorf("%s: result %v, error %v", name, got, err)
-		}
-	}
-}
-
+// Section 1.8: a handler has InitializationTimeout to listen, 30 s by default;
+// three that don't end the host.
 func TestHandlerThatNeverListensFailsTheStart(t *testing.T) {
+	for set, want := range map[string]time.Duration{"": 30 * time.Second, "00:02:00": 2 * time.Minute} {
+		a := newApp(t)
+		a.write("tick/function.json", inert)
+		handler := map[string]any{"description": map[string]any{"defaultExecutablePath": a.handlerPath()}}
+		if set != "" {
+			handler["initializationTimeout"] = set
+		}
+		a.host("customHandler", handler)
+		a.on(&a.onStart, func(event) order { return order{Deaf: true} })
+		clock := newHandClock()
+		failed := make(chan error, 1)
+		go func() {
+			_, err := Start(context.Background(), a.options(Options{clock: clock}))
+			failed <- err
+		}()
+		for range errorThreshold {
+			next(t, a.starts)
+			clock.await(t, want)
+			clock.pass(want)
+		}
+		if err := <-failed; !errors.Is(err, errTooManyErrors) {
+			t.Errorf("got %v, want %v", err, errTooManyErrors)
+		}
+	}
+}
+
+// Section 1.8: any answer to GET / means ready, also one that is no HTTP; only a
+// refused connection means wait.
+func TestReadiness(t *testing.T) {
+	h := &Host{client: newClient()}
+	defer h.client.CloseIdleConnections()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &process{port: listener.Addr().(*net.TCPAddr).Port}
+	answers := func(answer string) bool {
+		asked := make(chan string, 1)
+		go func() {
+			c, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			line, _ := bufio.NewReader(c).ReadString('\n')
+			asked <- line
+			_, _ = io.WriteString(c, answer)
+			c.Close()
+		}()
+		ready := p.answers(t.Context(), h.client)
+		if line := <-asked; line != "GET / HTTP/1.1\r\n" {
+			t.Errorf("asked for %q", line)
+		}
+		return ready
+	}
+	for _, answer := range []string{"HTTP/1.1 404 Not Found\r\n\r\n", "HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n", "220 smtp\r\n", ""} {
+		if !answers(answer) {
+			t.Errorf("%q doesn't count as ready", answer)
+		}
+	}
+	listener.Close()
+	if p.answers(t.Context(), h.client) {
+		t.Error("a refused connection counts as ready")
+	}
+}
+
+// Section 1.9: errors more than 30 minutes apart never end the host.
+func TestErrorsFarApartNeverEndTheInstance(t *testing.T) {
 	a := newApp(t)
 	a.write("tick/function.json", inert)
-	executable := a.handlerPath()
-	a.host("customHandler", map[string]any{
-		"description":           map[string]any{"defaultExecutablePath": executable},
-		"initializationTimeout": "00:00:00.2",
-	})
-	a.on(&a.onStart, func(event) order { return order{Deaf: true} })
-	if _, err := Start(context.Background(), a.options(Options{})); !errors.Is(err, errTooManyErrors) {
-		t.Errorf("got %v, want %v", err, errTooManyErrors)
+	clock := newHandClock()
+	h := a.start(Options{clock: clock})
+	for i := 1; i <= errorThreshold+1; i++ {
+		a.handle(func(event) order { return exit(7) })
+		if err := invoke(h, 0); err == nil {
+			t.Fatal("the process ended in mid-invocation")
+		}
+		a.handle(nil)
+		within(t, 10*time.Second, "a new process", func() bool { return invoke(h, 0) == nil })
+		if h.Restarts() != i {
+			t.Errorf("%d restarts, want %d", h.Restarts(), i)
+		}
+		clock.pass(30*time.Minute + time.Second)
+	}
+}
+
+// Section 1.2: what isn't resolved on one machine reaches the handler as text.
+func TestUnresolvedKeyVaultReferenceIsText(t *testing.T) {
+	const reference = "@Microsoft.KeyVault(SecretUri=https://v.vault.azure.net/secrets/s)"
+	a := newApp(t)
+	a.settings["SECRET"] = reference
+	a.settings["PERCENT"] = "%ROLE%"
+	a.write("tick/function.json", inert)
+	a.start(Options{})
+	env := next(t, a.starts).Env
+	for _, want := range []string{"SECRET=" + reference, "PERCENT=%ROLE%"} {
+		if !slices.Contains(env, want) {
+			t.Errorf("no %s in %q", want, env)
+		}
 	}
 }
 
@@ -400,28 +438,6 @@ func TestLinesWithoutEndAreCutAndNeverBlock(t *testing.T) {
 	}
 	if got[len(got)-1] != "end" {
 		t.Errorf("last line %q", got[len(got)-1])
-	}
-}
-
-func TestInvocationHeaders(t *testing.T) {
-	a := newApp(t)
-	a.write("tick/function.json", inert)
-	h := a.start(Options{})
-	if err := invoke(h, 0); err != nil {
-		t.Fatal(err)
-	}
-	e := next(t, a.requests)
-	if e.Method != "POST" || e.URI != "/tick" {
-		t.Errorf("%s %s, want POST /tick", e.Method, e.URI)
-	}
-	if id := e.Header.Get("X-Azure-Functions-InvocationId"); len(id) != 36 {
-		t.Errorf("invocation id %q", id)
-	}
-	if v := e.Header.Get("X-Azure-Functions-HostVersion"); v == "" || e.Header.Get("User-Agent") != "Azure-Functions-Host/"+v {
-		t.Errorf("version %q, user agent %q", v, e.Header.Get("User-Agent"))
-	}
-	if _, err := strconv.Atoi(e.Header.Get("Content-Length")); err != nil || e.Header.Get("Content-Type") != "application/json; charset=utf-8" {
-		t.Errorf("content type %q", e.Header.Get("Content-Type"))
 	}
 }
 

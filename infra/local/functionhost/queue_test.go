@@ -3,8 +3,13 @@ package functionhost
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"log/slog"
+	"runtime"
+	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
@@ -163,29 +168,159 @@ func TestMaxConcurrentCallsIsPerInstance(t *testing.T) {
 	settled(t, broker, servicebus.Counts{Delivered: 7})
 }
 
-func TestLockIsRenewedWhileTheHandlerWorks(t *testing.T) {
-	a, broker := queueApp(t, servicebus.Queue{LockDuration: time.Second}, queueFunction)
-	a.start(Options{})
-	a.handle(func(event) order { <-time.After(2500 * time.Millisecond); return success })
-	post(t, broker, "x")
-	next(t, a.requests)
-	settled(t, broker, servicebus.Counts{Delivered: 1})
-}
-
-func TestLockIsLostAfterMaxAutoLockRenewalDuration(t *testing.T) {
-	a, broker := queueApp(t, servicebus.Queue{LockDuration: 300 * time.Millisecond}, queueFunction)
-	a.host("extensions", map[string]any{"serviceBus": map[string]any{"maxAutoLockRenewalDuration": "00:00:00.4"}})
+// Section 2.1: maxConcurrentCalls is 16 for each core by default.
+func TestMaxConcurrentCallsByDefault(t *testing.T) {
+	a, broker := queueApp(t, servicebus.Queue{}, queueFunction)
+	a.host("extensions", map[string]any{})
 	a.start(Options{})
 	release := make(chan struct{})
 	a.handle(func(event) order { <-release; return success })
+	limit := 16 * runtime.NumCPU()
+	var bodies []string
+	for i := range limit + 2 {
+		bodies = append(bodies, fmt.Sprint(i))
+	}
+	post(t, broker, bodies...)
+	for range limit {
+		next(t, a.requests)
+	}
+	if c := broker.Counts("q"); c.Locked != limit || c.Active != 2 {
+		t.Errorf("counts %+v, want %d locked", c, limit)
+	}
+	none(t, a.requests)
+	close(release)
+	settled(t, broker, servicebus.Counts{Delivered: limit + 2})
+}
+
+// Section 2.1: prefetchCount messages more are locked, though nobody works on
+// them, and stay locked when the host ends.
+func TestPrefetchedMessagesAreLocked(t *testing.T) {
+	a, broker := queueApp(t, servicebus.Queue{LockDuration: 5 * time.Minute}, queueFunction)
+	a.host("extensions", map[string]any{"serviceBus": map[string]any{"maxConcurrentCalls": 1, "prefetchCount": 3}})
+	post(t, broker, "1", "2", "3", "4", "5", "6")
+	h := a.start(Options{})
+	release := make(chan struct{})
+	defer close(release)
+	a.handle(func(event) order { <-release; return success })
+	next(t, a.requests)
+	within(t, 10*time.Second, "4 locked messages", func() bool { return broker.Counts("q").Locked == 4 })
+	none(t, a.requests)
+	if err := h.Stop(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	settled(t, broker, servicebus.Counts{Active: 3, Locked: 3, Delivered: 4})
+}
+
+func TestLockIsRenewedWhileTheHandlerWorks(t *testing.T) {
+	clock := newHandClock()
+	a, broker := queueAppAt(t, servicebus.Queue{LockDuration: time.Minute}, queueFunction, clock.Now)
+	a.start(Options{clock: clock})
+	release := make(chan struct{})
+	a.handle(func(event) order { <-release; return success })
 	post(t, broker, "x")
-	first, second := next(t, a.requests), next(t, a.requests)
+	next(t, a.requests)
+	for range 4 {
+		clock.await(t, 50*time.Second)
+		clock.pass(50 * time.Second)
+	}
+	clock.await(t, 50*time.Second)
+	close(release)
+	settled(t, broker, servicebus.Counts{Delivered: 1})
+}
+
+// Section 2.1: the lock is renewed for maxAutoLockRenewalDuration. When it is
+// lost then, the handler isn't told, and the message comes again beside it.
+func TestLockIsLostAfterMaxAutoLockRenewalDuration(t *testing.T) {
+	clock := newHandClock()
+	a, broker := queueAppAt(t, servicebus.Queue{LockDuration: time.Minute}, queueFunction, clock.Now)
+	a.host("extensions", map[string]any{})
+	h := a.start(Options{clock: clock})
+	release := make(chan struct{})
+	a.handle(func(event) order { <-release; return success })
+	post(t, broker, "x")
+	first := next(t, a.requests)
+	for range 5 { // 50 s each: renewed until 5:10
+		clock.await(t, 50*time.Second)
+		clock.pass(50 * time.Second)
+	}
+	clock.await(t, 50*time.Second)
+	clock.pass(50 * time.Second) // 5:00
+	clock.pass(11 * time.Second)
+	second := next(t, a.requests)
 	if first.Pid != second.Pid || decode(t, second).Metadata.DeliveryCount != "2" {
 		t.Errorf("second delivery beside the first: %s", second.Body)
 	}
 	a.handle(nil) // later deliveries succeed at once
 	close(release)
 	within(t, 10*time.Second, "an empty queue", func() bool { c := broker.Counts("q"); return c.Active+c.Locked == 0 })
+	if h.Restarts() != 0 {
+		t.Error("the loss of a lock must not end the process")
+	}
+}
+
+// Section 2.1: a renewal comes ten seconds before the end of the lock, or at half
+// of a shorter one; none comes after the limit, and the infinite one has no end.
+func TestRenewalTimes(t *testing.T) {
+	for name, test := range map[string]struct {
+		lock, limit time.Duration
+		want        []time.Duration
+	}{
+		"default":  {59 * time.Second, 5 * time.Minute, []time.Duration{49 * time.Second, 99 * time.Second, 149 * time.Second, 199 * time.Second, 249 * time.Second, 299 * time.Second}},
+		"none":     {time.Minute, 0, nil},
+		"short":    {12 * time.Second, 7 * time.Second, []time.Duration{6 * time.Second}},
+		"infinite": {time.Minute, -time.Millisecond, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				start := time.Now()
+				s := &fakeSettler{clock: systemClock{}}
+				m := message("")
+				m.LockedUntil = ptr(start.Add(test.lock))
+				r := &renewal{settler: s, message: m, limit: test.limit, clock: systemClock{}, log: slog.New(slog.DiscardHandler)}
+				r.start(t.Context())
+				time.Sleep(24*time.Hour + time.Second) // by synctest's clock
+				r.stop()
+				var got []time.Duration
+				for _, at := range s.renewals {
+					got = append(got, at.Sub(start))
+				}
+				if test.limit < 0 {
+					if want := int(24 * time.Hour / (50 * time.Second)); len(got) != want {
+						t.Errorf("%d renewals in a day, want %d", len(got), want)
+					}
+				} else if !slices.Equal(got, test.want) {
+					t.Errorf("renewed at %v, want %v", got, test.want)
+				}
+			})
+		})
+	}
+}
+
+// A renewal that fails is tried again while the lock lasts, and not when it is
+// lost.
+func TestRenewalThatFails(t *testing.T) {
+	for name, test := range map[string]struct {
+		err  error
+		ends time.Duration
+	}{
+		"away": {errors.New("away"), time.Minute},
+		"lost": {errLockTaken, 50 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				start := time.Now()
+				m := message("")
+				m.LockedUntil = ptr(start.Add(time.Minute))
+				r := &renewal{settler: &fakeSettler{clock: systemClock{}, fail: test.err}, message: m, limit: -1, clock: systemClock{}, log: slog.New(slog.DiscardHandler)}
+				r.start(t.Context())
+				r.task.Wait()
+				if took := time.Since(start); took != test.ends {
+					t.Errorf("ended after %s, want %s", took, test.ends)
+				}
+				r.stop()
+			})
+		})
+	}
 }
 
 func TestWithoutAutoCompleteASuccessLeavesTheMessageLocked(t *testing.T) {

@@ -1,18 +1,24 @@
 package functionhost
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/tailscale/hujson"
 )
 
-// ReadLocalSettings returns the app settings in a local.settings.json: the
-// strings in its Values. Settings that are encrypted (IsEncrypted true) are
-// refused, as only Core Tools on the same machine could read them.
+// ReadLocalSettings returns the app settings in a local.settings.json, as Azure
+// Functions Core Tools reads it (AppSettingsFile.cs): the file may hold comments
+// and trailing commas, numbers and booleans in Values are taken as text, null as
+// nothing, and a file that doesn't say "IsEncrypted": false is encrypted. Such a
+// file is refused, as only Core Tools on the same machine could read it.
 //
 // https://learn.microsoft.com/azure/azure-functions/functions-develop-local#local-settings-file
 func ReadLocalSettings(path string) (map[string]string, error) {
@@ -20,20 +26,44 @@ func ReadLocalSettings(path string) (map[string]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read local settings: %w", err)
 	}
-	var file struct {
-		IsEncrypted bool
-		Values      map[string]string
-	}
-	if err := json.Unmarshal(data, &file); err != nil {
+	values, err := parseLocalSettings(data)
+	if err != nil {
 		return nil, fmt.Errorf("read local settings %s: %w", path, err)
 	}
-	if file.IsEncrypted {
-		return nil, fmt.Errorf("read local settings %s: the file is encrypted; run `func settings decrypt` first", path)
+	return values, nil
+}
+
+func parseLocalSettings(data []byte) (map[string]string, error) {
+	standard, err := hujson.Standardize(bytes.TrimPrefix(data, []byte("\ufeff")))
+	if err != nil {
+		return nil, err
 	}
-	if file.Values == nil {
-		file.Values = map[string]string{}
+	var file struct {
+		IsEncrypted *bool
+		Values      map[string]json.RawMessage
 	}
-	return file.Values, nil
+	if err := json.Unmarshal(standard, &file); err != nil {
+		return nil, err
+	}
+	if or(file.IsEncrypted, true) {
+		return nil, errors.New(`the file is encrypted unless it says "IsEncrypted": false; decrypt it by "func settings decrypt"`)
+	}
+	values := map[string]string{}
+	for name, value := range file.Values {
+		text := string(value)
+		switch {
+		case value[0] == '"':
+			if err := json.Unmarshal(value, &text); err != nil {
+				return nil, err
+			}
+		case value[0] == '{' || value[0] == '[':
+			return nil, fmt.Errorf("value of %s is no text", name)
+		case text == "null":
+			text = ""
+		}
+		values[name] = text
+	}
+	return values, nil
 }
 
 // settings are the app settings.
