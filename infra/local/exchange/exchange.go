@@ -22,6 +22,7 @@ import (
 
 	"mailferry/infra/local/exchange/graph"
 	"mailferry/infra/local/exchange/imap"
+	"mailferry/infra/local/exchange/life"
 	"mailferry/infra/local/exchange/store"
 	"mailferry/infra/local/exchange/strike"
 	"mailferry/infra/local/exchange/token"
@@ -70,8 +71,10 @@ type Options struct {
 	TokenLifetime            time.Duration // default 1 hour
 	MaxItemsPerFolder        int           // default store.DefaultMaxItemsPerFolder
 	// Faults makes the faces misbehave; nil has no rules. The verbs are
-	// "expire-tokens", "move" and "fill-quota".
+	// "restart", "expire-tokens", "move", "fill-quota" and those of life.Register.
 	Faults *faults.Plan
+	// LifeSeed decides what Life.Step does.
+	LifeSeed uint64
 	// Graph are the limits of Microsoft Graph; MessageSize is MaxMessageSize.
 	Graph graph.Limits
 	// GraphRoles are the application permissions that were consented to;
@@ -106,17 +109,23 @@ func (o Options) withDefaults() Options {
 
 // Server is a running stand-in.
 type Server struct {
+	o     Options
+	temp  string // directory to remove, "" if none
+	stop  func() bool
+	close func() error
+
+	mu      sync.RWMutex // held while parts are replaced
+	closed  bool
 	store   *store.Store
+	life    *life.Life
 	ca      []byte
-	temp    string // directory to remove, "" if none
 	http    []*http.Server
 	late    []*strike.Handler
 	graph   net.Listener
+	uploads net.Listener
 	imap    *imap.Server
 	imapOn  string
 	serving sync.WaitGroup
-	stop    func() bool
-	close   func() error
 }
 
 // Start opens the store and serves until Close is called or ctx ends.
@@ -124,7 +133,11 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	o = o.withDefaults()
 	s := &Server{}
 	s.close = sync.OnceValue(s.shutdown)
-	if err := s.start(ctx, o); err != nil {
+	err := s.prepareDir(&o)
+	if err == nil {
+		err = s.start(ctx, o)
+	}
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start Exchange stand-in: %w", err), s.close())
 	}
 	s.stop = context.AfterFunc(ctx, func() {
@@ -135,11 +148,8 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	return s, nil
 }
 
-func (s *Server) start(ctx context.Context, o Options) error {
-	err := s.prepareDir(&o)
-	if err != nil {
-		return err
-	}
+func (s *Server) start(ctx context.Context, o Options) (err error) {
+	s.o = o
 	if s.store, err = store.Open(store.Options{Dir: o.Dir, Now: o.Now, MaxItemsPerFolder: o.MaxItemsPerFolder}); err != nil {
 		return err
 	}
@@ -161,6 +171,9 @@ func (s *Server) start(ctx context.Context, o Options) error {
 		return nil
 	})
 	graph.Verbs(o.Faults, s.store)
+	s.life = life.New(s.store, o.Now, o.LifeSeed)
+	life.Register(o.Faults, s.life)
+	o.Faults.Verb("restart", func(ctx context.Context, _ json.RawMessage) error { return s.Restart(ctx) })
 	tlsConfig := &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
 	if err := s.startIMAP(ctx, o, authority, tlsConfig.Clone()); err != nil {
 		return err
@@ -189,7 +202,7 @@ func (s *Server) startIMAP(ctx context.Context, o Options, a *token.Authority, t
 			c, err := a.Check(raw, token.Outlook)
 			return time.Unix(c.Expires, 0), err
 		},
-		Now: o.Now, Faults: o.Faults,
+		Expire: a.Expire, Now: o.Now, Faults: o.Faults,
 		MaxMessageSize: o.MaxMessageSize, MaxConnectionsPerMailbox: o.MaxConnectionsPerMailbox,
 	})
 	return nil
@@ -199,23 +212,65 @@ func (s *Server) startIMAP(ctx context.Context, o Options, a *token.Authority, t
 func (s *Server) GraphURL() string { return s.TokenURL() + "/v1.0" }
 
 // TokenURL is the authority host, to which clients add the tenant.
-func (s *Server) TokenURL() string { return "https://" + s.graph.Addr().String() }
+func (s *Server) TokenURL() string {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return "https://" + s.graph.Addr().String()
+}
 
 // IMAPAddr is where IMAP over TLS listens.
-func (s *Server) IMAPAddr() string { return s.imapOn }
+func (s *Server) IMAPAddr() string {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.imapOn
+}
 
 // CA is the certificate to trust, in PEM; all faces use it, for 127.0.0.1 and
 // localhost.
 func (s *Server) CA() []byte { return append([]byte(nil), s.ca...) }
 
 // AddUser adds a user. One with a known UPN keeps ids, folders and messages.
-func (s *Server) AddUser(u User) error { return s.store.AddUser(u) }
+func (s *Server) AddUser(u User) error { return s.current().AddUser(u) }
 
-// Mailbox looks a mailbox up by UPN, id, mail or proxy address.
-func (s *Server) Mailbox(address string) (*Mailbox, bool) { return s.store.Mailbox(address) }
+// Mailbox looks a mailbox up by UPN, id, mail or proxy address. It is of no use
+// after a restart.
+func (s *Server) Mailbox(address string) (*Mailbox, bool) { return s.current().Mailbox(address) }
 
 // Departures lists the mails, receipts and invitations that would have left.
-func (s *Server) Departures() []Departure { return s.store.Departures() }
+func (s *Server) Departures() []Departure { return s.current().Departures() }
+
+// Life is what goes on in the mailboxes beside the faces. It is of no use after a
+// restart.
+func (s *Server) Life() *life.Life {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.life
+}
+
+func (s *Server) current() *store.Store {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.store
+}
+
+// Restart cuts all connections and starts anew on the same addresses from what is
+// on disk, as after a kill. Work that was to be done late is lost.
+func (s *Server) Restart(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return errors.New("restart Exchange stand-in: it is closed")
+	}
+	o := s.o
+	o.GraphAddr, o.UploadAddr, o.IMAPAddr = s.graph.Addr().String(), s.uploads.Addr().String(), s.imapOn
+	if err := s.halt(); err != nil {
+		return fmt.Errorf("restart Exchange stand-in: %w", err)
+	}
+	if err := s.start(ctx, o); err != nil {
+		return fmt.Errorf("restart Exchange stand-in: %w", err)
+	}
+	return nil
+}
 
 // Close ends all connections and closes the files. Later calls return what the
 // first one did.
@@ -227,6 +282,18 @@ func (s *Server) Close() error {
 }
 
 func (s *Server) shutdown() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	err := s.halt()
+	if s.temp != "" {
+		err = errors.Join(err, os.RemoveAll(s.temp))
+	}
+	return err
+}
+
+// halt stops what start started.
+func (s *Server) halt() error {
 	var errs []error
 	if s.imap != nil {
 		errs = append(errs, s.imap.Close())
@@ -241,9 +308,7 @@ func (s *Server) shutdown() error {
 	if s.store != nil {
 		errs = append(errs, s.store.Close())
 	}
-	if s.temp != "" {
-		errs = append(errs, os.RemoveAll(s.temp))
-	}
+	s.imap, s.http, s.late = nil, nil, nil
 	return errors.Join(errs...)
 }
 

@@ -24,11 +24,10 @@ func (s *Server) startHTTP(ctx context.Context, o Options, a *token.Authority, t
 	if s.graph, err = config.Listen(ctx, "tcp", o.GraphAddr); err != nil {
 		return fmt.Errorf("listen for Graph: %w", err)
 	}
-	uploads, err := config.Listen(ctx, "tcp", o.UploadAddr)
-	if err != nil {
+	if s.uploads, err = config.Listen(ctx, "tcp", o.UploadAddr); err != nil {
 		return errors.Join(fmt.Errorf("listen for uploads: %w", err), s.graph.Close())
 	}
-	_, port, err := net.SplitHostPort(uploads.Addr().String())
+	_, port, err := net.SplitHostPort(s.uploads.Addr().String())
 	if err != nil {
 		return fmt.Errorf("read address of the upload host: %w", err)
 	}
@@ -38,7 +37,7 @@ func (s *Server) startHTTP(ctx context.Context, o Options, a *token.Authority, t
 		Check: func(raw string) (token.Claims, error) { return a.Check(raw, token.Graph) },
 	})
 	s.serve(s.graph, t, o, s.onePort(o, face, a))
-	s.serve(uploads, t.Clone(), o, s.struck(strike.Options{
+	s.serve(s.uploads, t, o, s.struck(strike.Options{
 		Plan: o.Faults, At: face.UploadPoint, Refuse: face.Refuse, Next: http.HandlerFunc(face.ServeUpload),
 	}))
 	return nil
@@ -71,7 +70,8 @@ func (s *Server) struck(o strike.Options) *strike.Handler {
 
 func (s *Server) serve(ln net.Listener, t *tls.Config, o Options, h http.Handler) {
 	server := &http.Server{
-		Handler: h, TLSConfig: t, ReadHeaderTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute,
+		Handler: h, TLSConfig: t.Clone(), // the server changes it
+		ReadHeaderTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute,
 		ErrorLog: slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug),
 	}
 	s.http = append(s.http, server)

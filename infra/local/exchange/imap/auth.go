@@ -4,7 +4,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"strings"
-	"time"
 )
 
 const (
@@ -47,7 +46,8 @@ func (s *session) authenticate(c command) (string, error) {
 		}
 		return "", authFailed
 	}
-	return s.connect(user, expires)
+	s.token, s.expires = token, expires
+	return s.connect(user)
 }
 
 // initialResponse returns the client's first response, which comes with the
@@ -90,17 +90,17 @@ func parseXOAUTH2(response string) (user, token string, err error) {
 	return user, token, nil
 }
 
-// connect opens the mailbox of user until the token ends. If there is none, the
+// connect opens the mailbox of user. If there is none, the
 // application may not open it by IMAP, or it has too many connections,
 // AUTHENTICATE succeeds all the same, and the commands after it are refused
 // (MailKit issue 1496, email-oauth2-proxy issue 74; imapsync,
 // FAQ.Office365.txt, "User is authenticated but not connected").
-func (s *session) connect(user string, expires time.Time) (string, error) {
+func (s *session) connect(user string) (string, error) {
 	m, ok := s.server.o.Store.Mailbox(user)
 	if !ok {
+		s.token = ""
 		return "", authFailed
 	}
-	s.expires = expires
 	if u := m.User(); u.HasMailbox() && !u.NoIMAP && s.server.enter(m) {
 		s.mailbox = m
 		s.conn.timeout = idleTimeout

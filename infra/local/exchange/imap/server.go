@@ -44,9 +44,10 @@ type Options struct {
 	// Check returns when the bearer token ends, or an error unless it opens
 	// mailboxes over IMAP.
 	Check                    func(token string) (expires time.Time, err error)
-	Now                      func() time.Time // decides whether a token has expired
-	Faults                   *faults.Plan     // may be nil
-	MaxMessageSize           int64            // bytes, for mailboxes that set no limit of their own
+	Expire                   func(token string) // ends a token; may be nil
+	Now                      func() time.Time   // of the clock by which tokens end
+	Faults                   *faults.Plan       // may be nil
+	MaxMessageSize           int64              // bytes, for mailboxes that set no limit of their own
 	MaxConnectionsPerMailbox int
 	Logger                   *slog.Logger
 }

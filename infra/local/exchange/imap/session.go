@@ -56,7 +56,8 @@ type session struct {
 	bw     *bufio.Writer
 
 	mailbox  *store.Mailbox // nil until one is open
-	expires  time.Time      // when the access token ends
+	token    string         // that opened it
+	expires  time.Time      // when the token ends
 	barred   bool           // authenticated, but no mailbox was opened
 	selected *view          // nil unless a folder is selected
 	errors   int
@@ -184,10 +185,14 @@ func (s *session) answer(c command, err error) bool {
 
 // expired tells whether the access token has ended, or is to end now.
 func (s *session) expired() bool {
-	if s.fault != nil && s.fault.Do == faults.Expire {
-		return true
+	if s.token == "" {
+		return false
 	}
-	return !s.expires.IsZero() && !s.server.o.Now().Before(s.expires)
+	if s.fault != nil && s.fault.Do == faults.Expire && s.server.o.Expire != nil {
+		s.server.o.Expire(s.token)
+	}
+	_, err := s.server.o.Check(s.token)
+	return err != nil
 }
 
 // reply writes the tagged reply, and the farewell if it was one error too many.

@@ -6,6 +6,7 @@ package token
 
 import (
 	"crypto/hmac"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
@@ -42,6 +43,7 @@ type Claims struct {
 	Roles    []string `json:"roles"`
 	IDType   string   `json:"idtyp"` // always "app"
 	Version  string   `json:"ver"`
+	UniqueID string   `json:"uti"` // so that no two tokens are the same
 
 	// Generation counts the times that the stand-in was told to end all tokens.
 	Generation int `json:"standin_gen"`
@@ -131,7 +133,7 @@ func (a *Authority) Issue(audience string) (string, Claims) {
 		Audience: audience, Issuer: "https://sts.windows.net/" + a.TenantID + "/",
 		IssuedAt: now.Unix(), Expires: now.Add(a.Lifetime).Unix(),
 		AppID: a.ClientID, TenantID: a.TenantID, Roles: a.roles(audience), IDType: "app", Version: "1.0",
-		Generation: generation,
+		UniqueID: rand.Text(), Generation: generation,
 	}
 	head := encode(map[string]string{"typ": "JWT", "alg": "HS256"})
 	signed := head + "." + encode(c)
