@@ -107,6 +107,16 @@ func (s *source) uidAfter(last uint32) (migrate.UID, error) {
 	return next, cmd.Close()
 }
 
+// Survey implements migrate.Source.
+func (s *source) Survey(ctx context.Context, name string) (migrate.FolderState, migrate.UIDSet, error) {
+	state, err := s.Open(ctx, name)
+	if err != nil {
+		return state, migrate.UIDSet{}, err
+	}
+	uids, err := s.UIDs(ctx, 1, ^migrate.UID(0))
+	return state, uids, err
+}
+
 // UIDs implements migrate.Source.
 func (s *source) UIDs(ctx context.Context, first, last migrate.UID) (migrate.UIDSet, error) {
 	defer s.begin(ctx)()

@@ -27,6 +27,7 @@ type Endpoint struct {
 	Security    Security      `json:"security,omitempty"`    // default tls
 	Auth        string        `json:"auth,omitempty"`        // how to sign in, default auto: the strongest way that server and credentials have
 	Slots       int           `json:"slots,omitempty"`       // mailboxes at once over all instances, default 10
+	Connections int           `json:"connections,omitempty"` // to the server for one mailbox, default 3
 	SyncEvery   Duration      `json:"syncEvery,omitempty"`   // pause between two syncs of a synced mailbox, default 1h
 	CAFile      string        `json:"caFile,omitempty"`      // PEM of a certificate authority to trust besides the system's
 	CA          string        `json:"ca,omitempty"`          // the same, the PEM itself
@@ -69,6 +70,9 @@ func ParseEndpoint(name string, content []byte) (Endpoint, error) {
 	if e.Slots == 0 {
 		e.Slots = 10
 	}
+	if e.Connections == 0 {
+		e.Connections = 3
+	}
 	if e.SyncEvery == 0 {
 		e.SyncEvery = Duration(time.Hour)
 	}
@@ -95,6 +99,7 @@ func (e Endpoint) validate() error {
 		"security %q is none of tls, starttls, none", e.Security)
 	e.checkSignIn(bad)
 	bad(e.Slots >= 1 && e.Slots <= 1000, "slots %d is not within 1 to 1000", e.Slots)
+	bad(e.Connections >= 1 && e.Connections <= 16, "connections %d is not within 1 to 16", e.Connections)
 	_, err := e.FolderRules.compile()
 	errs = append(errs, err, e.MessageFilter.validate())
 	bad(time.Duration(e.SyncEvery) >= time.Second, "syncEvery %s is below one second", time.Duration(e.SyncEvery))

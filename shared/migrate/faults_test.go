@@ -133,6 +133,7 @@ func TestWrongPasswordFailsAlone(t *testing.T) {
 // TestBudgetHandsOver gives a run less time than the mailbox takes.
 func TestBudgetHandsOver(t *testing.T) {
 	bubble(t, "", func(t *testing.T, w *migratetest.World) {
+		w.Connections = 1
 		b := oneMailbox(t, w, 60)
 		b.Source.Latency, b.Target.Latency = time.Second, time.Second
 		w.Limits.Budget = 20 * time.Second
@@ -223,7 +224,7 @@ func TestQueueWiped(t *testing.T) {
 // TestDuplicatesAndDelays delivers every wake-up three times, to two processes.
 func TestDuplicatesAndDelays(t *testing.T) {
 	bubble(t, "", func(t *testing.T, w *migratetest.World) {
-		w.Processes = 2
+		w.Processes, w.Connections = 2, 1
 		twoMailboxes(t, w)
 		n := 0
 		w.Queue.Fault = func(x migrate.WakeUp) (int, time.Duration, error) {

@@ -55,9 +55,6 @@ func (f MessageFilter) fingerprint() string {
 	return fmt.Sprintf("%s %s %d", f.Since, f.Before, f.MaxSize)
 }
 
-// filterPortion is how many messages are described at once to see their dates.
-const filterPortion = 1000
-
 // refilter takes up again what another filter left out.
 func (m *mailboxRun) refilter() {
 	filter := m.endpoint.MessageFilter.fingerprint()
@@ -72,56 +69,24 @@ func (m *mailboxRun) refilter() {
 	}
 }
 
-// leaveOut records those of todo that the filter leaves out for their date and returns the others. A
-// date that stands in the header is seen when the message is read.
-func (m *mailboxRun) leaveOut(f *FolderCursor, todo UIDSet) (UIDSet, error) {
-	filter := m.endpoint.MessageFilter
-	if filter.Since.IsZero() && filter.Before.IsZero() || !m.endpoint.Received.internal() {
-		return todo, nil
-	}
-	rest := todo
-	for !rest.Empty() {
-		if m.soft.Err() != nil {
-			return UIDSet{}, errBudget
-		}
-		part := rest.Newest(filterPortion)
-		rest = rest.Minus(part)
-		var records []Record
-		var left UIDSet
-		err := m.source.Describe(m.ctx, part, func(info MessageInfo) error {
-			if why := filter.byDate(info.Received); why != "" {
-				records = append(records, Record{Epoch: m.cp.Epoch, UID: info.UID, Outcome: LeftOut, Reason: why})
-				left.Add(info.UID)
-			}
-			return nil
-		})
-		if err == nil {
-			err = m.recordLeft(f, left, records)
-		}
-		if err != nil {
-			return UIDSet{}, err
-		}
-		todo = todo.Minus(left)
-	}
-	return todo, nil
+// asksDates reports whether the filter needs the date that the server keeps.
+func (e Endpoint) asksDates() bool {
+	return (!e.Since.IsZero() || !e.Before.IsZero()) && e.Received.internal()
 }
 
-// recordLeft writes outcomes of messages that are not written. The intent lets a successor know that
-// the ledger may have them.
-func (m *mailboxRun) recordLeft(f *FolderCursor, left UIDSet, records []Record) error {
-	if left.Empty() {
-		return nil
+// leftOut returns the records of those messages that stay behind for their date. A date that stands in
+// the header is seen when the message is read.
+func (e Endpoint) leftOut(infos []MessageInfo) (left UIDSet, records []Record) {
+	if !e.asksDates() {
+		return left, nil
 	}
-	m.cp.Intent = &Intent{Folder: f.Key, UIDs: left}
-	if err := m.save(); err != nil {
-		return err
+	for _, info := range infos {
+		if why := e.byDate(info.Received); why != "" {
+			left.Add(info.UID)
+			records = append(records, Record{UID: info.UID, Outcome: LeftOut, Reason: why})
+		}
 	}
-	err := m.record(f, records)
-	if err != nil { // the ledger may have them
-		m.cp.Doubtful = append(m.cp.Doubtful, &Intent{Folder: f.Key, UIDs: left, After: time.Now().UTC()})
-	}
-	m.cp.Intent = nil
-	return err
+	return left, records
 }
 
 // Day is the beginning of a day in UTC, written "2006-01-02" in JSON.

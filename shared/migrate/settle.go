@@ -78,7 +78,10 @@ func (m *mailboxRun) resend(f *FolderCursor, absent UIDSet) error {
 	}
 	known := f.Known
 	f.Known = FolderState{} // a window that ends early leaves messages that only a list of UIDs shows
-	if err := m.window(f, absent); err != nil {
+	s := &shelf{name: f.Name, state: FolderState{UIDValidity: f.UIDValidity}, rest: absent, begun: true, listed: true}
+	r := m.read([]*shelf{s})
+	defer r.close()
+	if err := m.bringOver(f, r, s); err != nil {
 		return err
 	}
 	f.Known = known

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"sync"
 )
 
 // Spool holds messages between the source and the target: small ones in memory, large ones in
@@ -32,14 +31,18 @@ type spooled struct {
 
 // Fill reads exactly octets from body. A body that is shorter or longer is an error of kind
 // Unreachable: the connection delivered something else than it announced. One of kind Unreadable is
-// passed on as it is. One of kind Unexpected is about the disk. It waits while the budget is used up; a message larger than the whole budget gets
-// all of it.
-func (s *Spool) Fill(ctx context.Context, octets int64, body io.Reader) (*spooled, error) {
+// passed on as it is. One of kind Unexpected is about the disk.
+//
+// It waits while the budget is used up. A message counts at most half of the budget. Until turn is
+// closed it is read ahead, and may have what others leave, at most half of the budget with all that is
+// read ahead: so one whose turn has come, and which is given back without waiting for another, always
+// gets its share in the end.
+func (s *Spool) Fill(ctx context.Context, turn <-chan struct{}, octets int64, body io.Reader) (*spooled, error) {
 	b := s.memory
 	if octets > s.limit {
 		b = s.disk
 	}
-	free, err := b.take(ctx, octets)
+	free, err := b.take(ctx, turn, octets)
 	if err != nil {
 		return nil, err
 	}
@@ -131,67 +134,4 @@ func (m *spooled) Close() {
 	}
 	m.data, m.file = nil, nil
 	m.free()
-}
-
-// budget hands out shares of a fixed sum, first come, first served.
-type budget struct {
-	mu      sync.Mutex
-	size    int64
-	left    int64
-	waiting []*claim
-}
-
-type claim struct {
-	n     int64
-	ready chan struct{}
-}
-
-func newBudget(size int64) *budget { return &budget{size: size, left: size} }
-
-// take waits for n, at most the whole budget, and returns what gives it back.
-func (b *budget) take(ctx context.Context, n int64) (func(), error) {
-	n = min(n, b.size)
-	b.mu.Lock()
-	c := &claim{n: n, ready: make(chan struct{})}
-	b.waiting = append(b.waiting, c)
-	b.serve()
-	b.mu.Unlock()
-	select {
-	case <-c.ready:
-	case <-ctx.Done():
-		if !b.withdraw(c) {
-			b.give(n)
-		}
-		return nil, context.Cause(ctx)
-	}
-	return sync.OnceFunc(func() { b.give(n) }), nil
-}
-
-func (b *budget) give(n int64) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.left += n
-	b.serve()
-}
-
-func (b *budget) serve() {
-	for len(b.waiting) > 0 && b.waiting[0].n <= b.left {
-		b.left -= b.waiting[0].n
-		close(b.waiting[0].ready)
-		b.waiting = b.waiting[1:]
-	}
-}
-
-// withdraw takes back a claim that was not served yet.
-func (b *budget) withdraw(c *claim) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for i, w := range b.waiting {
-		if w == c {
-			b.waiting = append(b.waiting[:i], b.waiting[i+1:]...)
-			b.serve()
-			return true
-		}
-	}
-	return false
 }

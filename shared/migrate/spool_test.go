@@ -2,19 +2,17 @@ package migrate
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"io"
 	"os"
 	"strings"
 	"testing"
 	"testing/iotest"
-	"testing/synctest"
 )
 
 func fill(t *testing.T, s *Spool, content string) *spooled {
 	t.Helper()
-	m, err := s.Fill(t.Context(), int64(len(content)), iotest.OneByteReader(strings.NewReader(content)))
+	m, err := s.Fill(t.Context(), nil, int64(len(content)), iotest.OneByteReader(strings.NewReader(content)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +79,7 @@ func TestSpoolCounts(t *testing.T) {
 			"broken": io.MultiReader(bytes.NewReader(make([]byte, size/2)), iotest.ErrReader(cut)),
 		} {
 			s := NewSpool(4000, 1<<20, t.TempDir())
-			m, err := s.Fill(t.Context(), size, body)
+			m, err := s.Fill(t.Context(), nil, size, body)
 			if KindOf(err) != Unreachable || m != nil || name == "broken" && !errors.Is(err, cut) {
 				t.Errorf("%s of %d: %v", name, size, err)
 			}
@@ -91,47 +89,7 @@ func TestSpoolCounts(t *testing.T) {
 		}
 	}
 	s := NewSpool(4000, 1<<20, t.TempDir()+"/none")
-	if _, err := s.Fill(t.Context(), 5000, bytes.NewReader(make([]byte, 5000))); KindOf(err) != Unexpected {
+	if _, err := s.Fill(t.Context(), nil, 5000, bytes.NewReader(make([]byte, 5000))); KindOf(err) != Unexpected {
 		t.Errorf("a broken disk is %s: %v", KindOf(err), err)
 	}
-}
-
-// TestBudget serves in order, lets a giant have all of it, and takes back what nobody waits for.
-func TestBudget(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := newBudget(100)
-		var order []string
-		take := func(ctx context.Context, name string, n int64) <-chan func() {
-			got := make(chan func(), 1)
-			go func() {
-				if free, err := b.take(ctx, n); err == nil {
-					order = append(order, name)
-					got <- free
-				}
-			}()
-			synctest.Wait()
-			return got
-		}
-		first := <-take(t.Context(), "first", 60)
-		giant := take(t.Context(), "giant", 1000)
-		ctx, cancel := context.WithCancel(t.Context())
-		take(ctx, "gone", 30)
-		small := take(t.Context(), "small", 30) // it would fit, but others came before
-		cancel()
-		synctest.Wait()
-		if len(order) != 1 {
-			t.Fatalf("served out of order: %v", order)
-		}
-		first()
-		first() // once is enough
-		synctest.Wait()
-		if len(order) != 2 || b.left != 0 {
-			t.Fatalf("served %v, %d left", order, b.left)
-		}
-		(<-giant)()
-		(<-small)()
-		if b.left != 100 || strings.Join(order, " ") != "first giant small" {
-			t.Errorf("served %v, %d left", order, b.left)
-		}
-	})
 }

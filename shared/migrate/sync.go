@@ -59,16 +59,9 @@ func (m *mailboxRun) sync() error {
 	if err != nil {
 		return err
 	}
-	var later error
-	for _, f := range m.cp.Folders {
-		if f.Gone || quiet[f] {
-			continue
-		}
-		err := m.syncFolder(f)
-		if err != nil && Judge(err, 0).Action != SkipFolder {
-			return err
-		}
-		later = errors.Join(later, f.refuse(err))
+	later, err := m.bringAll(quiet)
+	if err != nil {
+		return err
 	}
 	if err := m.settleAll(); err != nil {
 		return err
@@ -185,46 +178,65 @@ func (m *mailboxRun) softenBy(asked <-chan struct{}) {
 	}()
 }
 
+// bringAll brings over what the folders have and their ledgers have not. What keeps single folders from
+// it is returned as later.
+func (m *mailboxRun) bringAll(quiet map[*FolderCursor]bool) (later, err error) {
+	var folders []*FolderCursor
+	var shelves []*shelf
+	for _, f := range m.cp.Folders {
+		if !f.Gone && !quiet[f] {
+			done := m.doubtful(f.Key)
+			done.Union(f.Done)
+			folders = append(folders, f)
+			shelves = append(shelves, &shelf{name: f.Name, validity: f.UIDValidity, done: done, closed: f.View})
+		}
+	}
+	if len(shelves) == 0 {
+		return nil, nil
+	}
+	r := m.read(shelves)
+	defer r.close()
+	for i, f := range folders {
+		err := m.syncFolder(f, r, shelves[i])
+		if err != nil && Judge(err, 0).Action != SkipFolder {
+			return nil, err
+		}
+		if err != nil {
+			r.drop(shelves[i])
+		}
+		later = errors.Join(later, f.refuse(err))
+	}
+	return later, nil
+}
+
 // syncFolder brings over what one folder has and its ledger has not.
-func (m *mailboxRun) syncFolder(f *FolderCursor) error {
-	listed := time.Now().UTC()
-	state, existing, err := m.survey(f)
-	if err != nil {
+func (m *mailboxRun) syncFolder(f *FolderCursor, r *reader, s *shelf) error {
+	if err := r.list(s); err != nil {
 		return err
 	}
-	todo := existing.Minus(f.Done).Minus(m.doubtful(f.Key))
-	if todo, err = m.leaveOut(f, todo); err != nil {
-		return err
-	}
+	m.listed(f, s.state, s.existing)
 	if f.View {
-		m.doubt(f, todo, true, time.Now())
-		todo = UIDSet{}
+		m.doubt(f, s.existing.Minus(f.Done).Minus(m.doubtful(f.Key)), true, time.Now())
 	} else if err := m.makeFolder(f); err != nil { // an empty one, too
 		return err
-	}
-	if err := m.bringOver(f, todo); err != nil {
+	} else if err := m.bringOver(f, r, s); err != nil {
 		return err
 	}
-	f.Known, f.Listed = state, listed
+	f.Known, f.Listed = s.state, s.at
 	return nil
 }
 
-// bringOver moves messages of the folder that is open, window by window.
-func (m *mailboxRun) bringOver(f *FolderCursor, todo UIDSet) (err error) {
-	for !todo.Empty() {
-		if m.soft.Err() != nil {
-			return errBudget
-		}
-		window, err := m.nextWindow(todo)
-		if err != nil {
+// bringOver moves the messages of a shelf, window by window.
+func (m *mailboxRun) bringOver(f *FolderCursor, r *reader, s *shelf) error {
+	for {
+		w, err := r.next(s)
+		if w == nil || err != nil {
 			return err
 		}
-		if err := m.window(f, window); err != nil {
+		if err := m.window(f, r, w); err != nil {
 			return err
 		}
-		todo = todo.Minus(window)
 	}
-	return nil
 }
 
 // trustStates is how long a folder that looks unchanged is not listed again. Servers whose STATUS is
@@ -253,30 +265,21 @@ func (m *mailboxRun) unchanged() (map[*FolderCursor]bool, error) {
 	return quiet, err
 }
 
-// survey opens a folder and lists its UIDs. A new UIDVALIDITY means that every UID was given anew:
-// the cursor starts over, and each message is looked up at the target before it is written.
-func (m *mailboxRun) survey(f *FolderCursor) (FolderState, UIDSet, error) {
-	for try := 0; ; try++ {
-		state, err := m.source.Open(m.ctx, f.Name)
-		if err != nil {
-			return state, UIDSet{}, err
-		}
-		existing, err := m.source.UIDs(m.ctx, 1, ^UID(0))
-		if err != nil {
-			return state, UIDSet{}, err
-		}
-		if existing.Len() < state.Messages {
-			if try < 2 { // removed meanwhile, or the server forgot some
-				continue
-			}
-			return state, UIDSet{}, &Error{Op: "list messages", Mailbox: string(m.cp.Mailbox.ID), Folder: f.Name, Kind: Unreachable,
-				Err: fmt.Errorf("the server names %d UIDs for %d messages", existing.Len(), state.Messages)}
-		}
-		f.Total = existing.Len()
-		if f.UIDValidity != state.UIDValidity {
-			m.startOver(f, state, existing)
-		}
-		return state, existing, nil
+// survey lists a folder's UIDs.
+func (m *mailboxRun) survey(f *FolderCursor) (UIDSet, error) {
+	state, existing, err := survey(m.ctx, m.source, f.Name)
+	if err == nil {
+		m.listed(f, state, existing)
+	}
+	return existing, err
+}
+
+// listed takes over what a folder holds. A new UIDVALIDITY means that every UID was given anew: the
+// cursor starts over, and each message is looked up at the target before it is written.
+func (m *mailboxRun) listed(f *FolderCursor, state FolderState, existing UIDSet) {
+	f.Total = existing.Len()
+	if f.UIDValidity != state.UIDValidity {
+		m.startOver(f, state, existing)
 	}
 }
 
@@ -325,22 +328,4 @@ func (m *mailboxRun) doubtful(folder string) UIDSet {
 		}
 	}
 	return s
-}
-
-// nextWindow takes the newest messages that fit a window: at least one.
-func (m *mailboxRun) nextWindow(todo UIDSet) (UIDSet, error) {
-	candidates, sizes := todo.Newest(m.Limits.WindowMessages), make(map[UID]int64)
-	err := m.source.Describe(m.ctx, candidates, func(i MessageInfo) error { sizes[i.UID] = i.Size; return nil })
-	if err != nil {
-		return UIDSet{}, err
-	}
-	var window UIDSet
-	var octets int64
-	for u := range candidates.Descending {
-		if octets += sizes[u]; octets > m.Limits.WindowOctets && !window.Empty() {
-			break
-		}
-		window.Add(u)
-	}
-	return window, nil
 }

@@ -37,7 +37,7 @@ func (m *mailboxRun) complete() error {
 		if f.Gone {
 			continue
 		}
-		_, existing, err := m.survey(f)
+		existing, err := m.survey(f)
 		if f.givenUp() && (err == nil || Judge(err, 0).Action == SkipFolder) {
 			v.Closed++
 			continue

@@ -28,14 +28,13 @@ type result struct {
 }
 
 // window brings one window of messages over: intent → target writes → ledger → (with the next
-// intent, or at the end) checkpoint.
-func (m *mailboxRun) window(f *FolderCursor, uids UIDSet) error {
-	m.cp.Intent = &Intent{Folder: f.Key, UIDs: uids}
+// intent, or at the end) checkpoint. Its messages may have been read before.
+func (m *mailboxRun) window(f *FolderCursor, r *reader, w *window) error {
+	m.cp.Intent = &Intent{Folder: f.Key, UIDs: w.uids}
 	if err := m.save(); err != nil {
 		return err
 	}
-	var seen UIDSet
-	results, err := m.transfer(f, uids, &seen)
+	results, err := m.transfer(f, r, w)
 	if m.lost() {
 		return context.Cause(m.ctx)
 	}
@@ -44,16 +43,16 @@ func (m *mailboxRun) window(f *FolderCursor, uids UIDSet) error {
 		f.Target = TargetFolder{}
 	}
 	if err == nil && writeErr == nil {
-		var missing []Record
-		if missing, err = m.account(f, uids.Minus(seen)); err == nil {
-			records = append(records, missing...)
+		for _, missing := range w.missing {
+			missing.Epoch = m.cp.Epoch
+			records = append(records, missing)
 		}
 	}
 	f.blame(err)
 	records = append(records, m.giveUp(f, err)...)
 	if ledgerErr := m.record(f, records); ledgerErr != nil {
 		// What was written is not recorded, or its record is not known: all of it is to be looked up.
-		doubtful, writeErr, err = uids, ledgerErr, nil
+		doubtful, writeErr, err = w.uids, ledgerErr, nil
 	}
 	if !doubtful.Empty() {
 		m.cp.Doubtful = append(m.cp.Doubtful, &Intent{Folder: f.Key, UIDs: doubtful, After: time.Now().Add(m.Limits.LongestRequest).UTC()})
@@ -62,9 +61,9 @@ func (m *mailboxRun) window(f *FolderCursor, uids UIDSet) error {
 	return errors.Join(writeErr, err)
 }
 
-// transfer reads the messages one after the other and writes several at a time. Every message that
-// was handed to a writer has a result.
-func (m *mailboxRun) transfer(f *FolderCursor, uids UIDSet, seen *UIDSet) ([]result, error) {
+// transfer writes the messages as they come, several at a time. Every message that was handed to a
+// writer has a result.
+func (m *mailboxRun) transfer(f *FolderCursor, r *reader, w *window) ([]result, error) {
 	ctx, cancel := context.WithCancelCause(m.ctx)
 	defer cancel(nil)
 	jobs, out := make(chan job), make(chan result)
@@ -80,9 +79,7 @@ func (m *mailboxRun) transfer(f *FolderCursor, uids UIDSet, seen *UIDSet) ([]res
 			results = append(results, r)
 		}
 	}()
-	err := m.source.Fetch(ctx, uids, func(info MessageInfo, octets int64, body io.Reader) error {
-		return m.receive(ctx, info, octets, body, jobs, seen)
-	})
+	err := r.feed(ctx, w, jobs)
 	close(jobs)
 	writers.Wait()
 	close(out)
@@ -93,35 +90,34 @@ func (m *mailboxRun) transfer(f *FolderCursor, uids UIDSet, seen *UIDSet) ([]res
 	return results, err
 }
 
-// receive spools one message and hands it to a writer.
-func (m *mailboxRun) receive(ctx context.Context, info MessageInfo, octets int64, body io.Reader, jobs chan<- job, seen *UIDSet) error {
-	if m.soft.Err() != nil {
-		return errBudget
-	}
-	j := job{info: info}
-	if m.endpoint.Deleted == SkipDeleted && HasFlag(info.Flags, Deleted) {
-		j.outcome, j.reason = Skipped, `it is marked \Deleted at the source, and the endpoint says to skip such`
-	} else if why := m.endpoint.MessageFilter.bySize(octets); why != "" {
-		j.outcome, j.reason = LeftOut, why
-	} else if err := m.spool(ctx, &j, octets, body); err != nil {
-		return err
-	}
-	if why := m.endpoint.MessageFilter.byDate(j.info.Received); why != "" && j.outcome == "" {
-		j.outcome, j.reason = LeftOut, why
-	}
-	select {
-	case jobs <- j:
-		seen.Add(info.UID)
-		return nil
-	case <-ctx.Done():
-		j.close()
-		return context.Cause(ctx)
+// feed hands the window's messages to the writers until all have come.
+func (r *reader) feed(ctx context.Context, w *window, jobs chan<- job) error {
+	for {
+		j, err := r.message(ctx, w)
+		if j == nil || err != nil {
+			return err
+		}
+		select {
+		case jobs <- *j:
+		case <-ctx.Done():
+			j.close()
+			return context.Cause(ctx)
+		}
 	}
 }
 
-// spool reads the message. One that the source does not deliver gets its outcome here.
-func (m *mailboxRun) spool(ctx context.Context, j *job, octets int64, body io.Reader) (err error) {
-	j.spool, err = m.Spool.Fill(ctx, octets, body)
+// spool reads the message. One that is left out or that the source does not deliver gets its outcome
+// here.
+func (m *mailboxRun) spool(ctx context.Context, turn <-chan struct{}, j *job, octets int64, body io.Reader) (err error) {
+	if m.endpoint.Deleted == SkipDeleted && HasFlag(j.info.Flags, Deleted) {
+		j.outcome, j.reason = Skipped, `it is marked \Deleted at the source, and the endpoint says to skip such`
+		return nil
+	}
+	if why := m.endpoint.MessageFilter.bySize(octets); why != "" {
+		j.outcome, j.reason = LeftOut, why
+		return nil
+	}
+	j.spool, err = m.Spool.Fill(ctx, turn, octets, body)
 	switch {
 	case KindOf(err) == Unreadable:
 		j.outcome, j.reason = NotMigrated, err.Error()
@@ -133,6 +129,9 @@ func (m *mailboxRun) spool(ctx context.Context, j *job, octets int64, body io.Re
 	j.info.Flags = without(j.info.Flags, Deleted)
 	j.info.Received = m.endpoint.Received.Of(j.info.Received, header)
 	j.key = ReadFingerprint(header, j.info.Received, m.Words).Key()
+	if why := m.endpoint.MessageFilter.byDate(j.info.Received); why != "" {
+		j.outcome, j.reason = LeftOut, why
+	}
 	return nil
 }
 
@@ -243,27 +242,6 @@ func sortOut(results []result) (records []Record, doubtful UIDSet, err error) {
 		}
 	}
 	return records, doubtful, err
-}
-
-// account gives an outcome to what was requested and did not come: gone since, or not delivered.
-func (m *mailboxRun) account(f *FolderCursor, missing UIDSet) ([]Record, error) {
-	if missing.Empty() {
-		return nil, nil
-	}
-	ranges := missing.Ranges()
-	still, err := m.source.UIDs(m.ctx, ranges[0].First, missing.Max())
-	if err != nil {
-		return nil, err
-	}
-	var records []Record
-	for u := range missing.Descending {
-		r := Record{Epoch: m.cp.Epoch, UID: u, Outcome: Skipped, Reason: "removed at the source before it was fetched"}
-		if still.Contains(u) {
-			r.Outcome, r.Reason = NotMigrated, "the source server lists this message but does not deliver it"
-		}
-		records = append(records, r)
-	}
-	return records, nil
 }
 
 // record writes outcomes to the ledger and then into the cursor. Progress forgives past trouble.

@@ -44,7 +44,7 @@ func newProcess(w *World, limit int) *process {
 	p.planner = &migrate.Planner{Store: store, Drop: w.Drop, Waker: procWaker{p}, Grace: w.Grace}
 	p.runner = &migrate.Runner{
 		Store: store, Drop: w.Drop, Waker: procWaker{p}, Planner: p.planner, Gate: migrate.NewGate(),
-		Spool: migrate.NewSpool(1<<20, 64<<20, ""), Words: new(mime.WordDecoder), Limits: w.Limits.Defaults(),
+		Spool: migrate.NewSpool(w.Memory, w.Disk, ""), Words: new(mime.WordDecoder), Limits: w.Limits.Defaults(),
 		Logger: slog.New(slog.DiscardHandler),
 		Dial: func(ctx context.Context, _ migrate.Endpoint, m migrate.Mailbox) (migrate.Source, error) {
 			if err := p.alive(); err != nil {

@@ -27,6 +27,8 @@ type SourceMailbox struct {
 	NoStates bool
 	// StaleStates has States say what it said the last time.
 	StaleStates bool
+	// MaxConnections is how many connections the server takes at once; 0 is any number.
+	MaxConnections int
 	// Connected is told 1 for each connection and -1 for its end.
 	Connected func(int)
 
@@ -192,6 +194,9 @@ func (b *SourceMailbox) Dial(ctx context.Context) (migrate.Source, error) {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.MaxConnections > 0 && b.open >= b.MaxConnections {
+		return nil, &migrate.Error{Op: "sign in", Kind: migrate.Throttled, Err: errors.New("too many connections")}
+	}
 	s.connected = true
 	b.open++
 	b.most = max(b.most, b.open)
@@ -287,6 +292,15 @@ func (s *source) Open(ctx context.Context, name string) (migrate.FolderState, er
 	}
 	s.current, s.validity = f, f.validity
 	return f.state(), nil
+}
+
+func (s *source) Survey(ctx context.Context, name string) (migrate.FolderState, migrate.UIDSet, error) {
+	state, err := s.Open(ctx, name)
+	if err != nil {
+		return state, migrate.UIDSet{}, err
+	}
+	uids, err := s.UIDs(ctx, 1, ^migrate.UID(0))
+	return state, uids, err
 }
 
 func (s *source) UIDs(ctx context.Context, first, last migrate.UID) (migrate.UIDSet, error) {

@@ -34,13 +34,17 @@ type World struct {
 	Limits    migrate.Limits
 	Slots     int
 	SyncEvery time.Duration
-	Processes int           // at once
-	Runs      int           // at once in a process
-	TickEvery time.Duration // of each process's planner
-	Grace     time.Duration
-	Kills     []int // side effects after which the first, second, ... process is killed; 0: never
-	Log       io.Writer
-	Endpoint  func(*migrate.Endpoint) // changes the endpoint of mailboxes that are added; nil: not at all
+	// Connections is how many a run may have to a source.
+	Connections int
+	// Memory and Disk are the budgets of each process's spool.
+	Memory, Disk int64
+	Processes    int           // at once
+	Runs         int           // at once in a process
+	TickEvery    time.Duration // of each process's planner
+	Grace        time.Duration
+	Kills        []int // side effects after which the first, second, ... process is killed; 0: never
+	Log          io.Writer
+	Endpoint     func(*migrate.Endpoint) // changes the endpoint of mailboxes that are added; nil: not at all
 
 	effects atomic.Int64
 	mu      sync.Mutex
@@ -84,7 +88,7 @@ func (w *World) AddMailbox(t testing.TB, login string) *Box {
 	if err := migrate.AnnounceEndpoint(t.Context(), w.Store, EndpointName); err != nil {
 		t.Fatal(err)
 	}
-	e := migrate.Endpoint{Host: "imap.example.com", Slots: w.Slots, SyncEvery: migrate.Duration(w.SyncEvery)}
+	e := migrate.Endpoint{Host: "imap.example.com", Slots: w.Slots, Connections: w.Connections, SyncEvery: migrate.Duration(w.SyncEvery)}
 	if w.Endpoint != nil {
 		w.Endpoint(&e)
 	}

@@ -1,0 +1,241 @@
+package migrate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+)
+
+// hand is one connection of a reader, used by one goroutine.
+type hand struct {
+	*reader
+	source Source // nil: not connected yet
+	first  bool   // its source is the run's own and stays open
+	open   string // the current folder
+}
+
+// work takes one task after the other.
+func (h *hand) work() {
+	defer h.leave()
+	for do := h.take(h); do != nil; do = h.take(h) {
+		if err := do(); err != nil {
+			h.change(func() { h.failure = err })
+			return
+		}
+	}
+}
+
+// leave closes the hand's connection: what is idle costs the server.
+func (h *hand) leave() {
+	if h.source == nil {
+		return
+	}
+	h.change(func() { h.connected-- })
+	if !h.first {
+		h.source.Close()
+	}
+}
+
+// connect signs in once more. Where the server has enough connections, the others go on without.
+func (h *hand) connect() error {
+	source, err := h.run.Dial(h.ctx, h.run.endpoint, h.run.cp.Mailbox)
+	if err != nil {
+		h.change(func() { h.connected-- })
+		return err
+	}
+	h.source = source
+	return nil
+}
+
+// enter makes the shelf's folder current.
+func (h *hand) enter(s *shelf) error {
+	if h.open == s.name {
+		return nil
+	}
+	h.open = ""
+	state, err := h.source.Open(h.ctx, s.name)
+	if err == nil && state.UIDValidity != s.state.UIDValidity {
+		err = &Error{Op: "open folder", Folder: s.name, Kind: Unreachable,
+			Err: fmt.Errorf("its UIDVALIDITY has just changed from %d to %d", s.state.UIDValidity, state.UIDValidity)}
+	}
+	if err == nil {
+		h.open = s.name
+	}
+	return err
+}
+
+// list finds out what a folder holds.
+func (h *hand) list(s *shelf) error {
+	at := time.Now().UTC()
+	h.open = ""
+	state, existing, err := survey(h.ctx, h.source, s.name)
+	if h.yields(err) {
+		h.change(func() { s.begun = false })
+		return err
+	}
+	if err == nil {
+		h.open = s.name
+	}
+	h.change(func() {
+		s.listed, s.at, s.state, s.existing, s.err = true, at, state, existing, err
+		// Under a new UIDVALIDITY, every message is looked up before it is read.
+		if err == nil && !s.dropped && !s.closed && (s.validity == 0 || s.validity == state.UIDValidity) {
+			s.rest = existing.Minus(s.done)
+		}
+	})
+	return h.over(err)
+}
+
+// yields reports whether a task is better left to another hand, after this connection broke.
+func (h *hand) yields(err error) bool {
+	if err == nil || h.ctx.Err() != nil {
+		return false
+	}
+	var e *Error
+	if errors.As(err, &e) && e.UID != 0 {
+		return false // another would fare no better
+	}
+	action := Judge(err, 0).Action
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.connected > 1 && (action == Reconnect || KindOf(err) == Throttled)
+}
+
+// over returns err if it ends the connection's use.
+func (h *hand) over(err error) error {
+	if err != nil && Judge(err, 0).Action == SkipFolder {
+		return nil
+	}
+	return err
+}
+
+// measuredAtOnce is how many windows are cut at once, by number of messages.
+const measuredAtOnce = 10
+
+// measure asks for sizes and dates of the newest messages that are left and cuts them into windows.
+func (h *hand) measure(s *shelf) error {
+	h.mu.Lock()
+	part := s.rest.Newest(measuredAtOnce * h.run.Limits.WindowMessages)
+	h.mu.Unlock()
+	var infos []MessageInfo
+	var err error
+	if part.Len() > 1 || h.run.endpoint.asksDates() { // one is a window, whatever its size
+		if err = h.enter(s); err == nil {
+			err = h.source.Describe(h.ctx, part, func(i MessageInfo) error { infos = append(infos, i); return nil })
+		}
+	}
+	if h.yields(err) {
+		h.change(func() { s.measuring = false })
+		return err
+	}
+	h.change(func() {
+		s.measuring = false
+		if s.dropped || err != nil {
+			s.rest, s.err = UIDSet{}, err
+			return
+		}
+		s.rest = s.rest.Minus(part)
+		h.cut(s, part, infos)
+	})
+	return h.over(err)
+}
+
+// cut makes windows of messages, the newest first: as many as fit one, at least one. Those that stay
+// behind for their date are windows that need no reading.
+func (h *hand) cut(s *shelf, uids UIDSet, infos []MessageInfo) {
+	left, records := h.run.endpoint.leftOut(infos)
+	if !left.Empty() {
+		s.toWrite = append(s.toWrite, &window{shelf: s, uids: left, turn: make(chan struct{}), missing: records, over: true})
+	}
+	sizes := make(map[UID]int64, len(infos))
+	for _, i := range infos {
+		sizes[i.UID] = i.Size
+	}
+	var w *window
+	var messages int
+	var octets int64
+	for u := range uids.Minus(left).Descending {
+		messages, octets = messages+1, octets+sizes[u]
+		if w == nil || messages > h.run.Limits.WindowMessages || octets > h.run.Limits.WindowOctets {
+			w, messages, octets = &window{shelf: s, turn: make(chan struct{})}, 1, sizes[u]
+			s.toRead, s.toWrite = append(s.toRead, w), append(s.toWrite, w)
+		}
+		w.uids.Add(u)
+	}
+}
+
+// read reads a window's messages that have not been received yet, and finds out about those that do
+// not come.
+func (h *hand) read(w *window) error {
+	err := h.enter(w.shelf)
+	if err == nil {
+		err = h.source.Fetch(h.ctx, w.uids.Minus(w.received), func(info MessageInfo, octets int64, body io.Reader) error {
+			return h.receive(w, info, octets, body)
+		})
+	}
+	var missing []Record
+	if err == nil {
+		missing, err = h.account(w.uids.Minus(w.received))
+	}
+	if h.yields(err) {
+		h.change(func() {
+			if !w.shelf.dropped {
+				w.shelf.toRead = append([]*window{w}, w.shelf.toRead...)
+			}
+		})
+		return err
+	}
+	h.change(func() { w.missing, w.over, w.err = missing, true, err })
+	return h.over(err)
+}
+
+// receive spools one message.
+func (h *hand) receive(w *window, info MessageInfo, octets int64, body io.Reader) error {
+	j := job{info: info}
+	if err := h.run.spool(h.ctx, w.turn, &j, octets, body); err != nil {
+		return err
+	}
+	h.change(func() {
+		w.received.Add(info.UID)
+		if w.ready = append(w.ready, j); w.shelf.dropped {
+			w.free()
+		}
+	})
+	return nil
+}
+
+// account gives an outcome to what was requested and did not come: gone since, or not delivered.
+func (h *hand) account(missing UIDSet) ([]Record, error) {
+	if missing.Empty() {
+		return nil, nil
+	}
+	still, err := h.source.UIDs(h.ctx, missing.Ranges()[0].First, missing.Max())
+	if err != nil {
+		return nil, err
+	}
+	var records []Record
+	for u := range missing.Descending {
+		r := Record{UID: u, Outcome: Skipped, Reason: "removed at the source before it was fetched"}
+		if still.Contains(u) {
+			r.Outcome, r.Reason = NotMigrated, "the source server lists this message but does not deliver it"
+		}
+		records = append(records, r)
+	}
+	return records, nil
+}
+
+// survey opens a folder and lists its UIDs.
+func survey(ctx context.Context, source Source, name string) (FolderState, UIDSet, error) {
+	for try := 0; ; try++ {
+		state, existing, err := source.Survey(ctx, name)
+		if err != nil || existing.Len() >= state.Messages {
+			return state, existing, err
+		}
+		if try == 2 { // nothing was removed meanwhile: the server forgot some
+			return state, existing, &Error{Op: "list messages", Folder: name, Kind: Unreachable,
+				Err: fmt.Errorf("the server names %d UIDs for %d messages", existing.Len(), state.Messages)}
+		}
+	}
+}
