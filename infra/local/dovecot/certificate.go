@@ -15,9 +15,9 @@ import (
 	"time"
 )
 
-// certificates makes a certificate authority and a server certificate in dir unless they are there:
+// Certificates makes a certificate authority and a server certificate in dir unless they are there:
 // ca.pem, server.pem, server.key. It returns the authority's PEM.
-func certificates(dir string) ([]byte, error) {
+func Certificates(dir string) ([]byte, error) {
 	path := filepath.Join(dir, "ca.pem")
 	if ca, err := os.ReadFile(path); err == nil || !errors.Is(err, os.ErrNotExist) {
 		return ca, err

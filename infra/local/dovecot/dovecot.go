@@ -105,7 +105,7 @@ func (s *Server) prepare() error {
 	if err := s.owner.own(filepath.Join(s.dir, "mail")); err != nil {
 		return err
 	}
-	if s.ca, err = certificates(s.dir); err != nil {
+	if s.ca, err = Certificates(s.dir); err != nil {
 		return err
 	}
 	for name, content := range s.signIn.files() {
@@ -126,7 +126,7 @@ func (s *Server) run(ctx context.Context) error {
 	if err != nil {
 		path = "/usr/sbin/dovecot" // outside of an ordinary user's PATH
 	}
-	ports, err := freePorts(2)
+	ports, err := FreePorts(2)
 	if err != nil {
 		return err
 	}
@@ -264,8 +264,8 @@ func (s *Server) PlainAddr() (host string, port int) { return "127.0.0.1", s.pla
 
 func address(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
 
-// freePorts returns ports that are free now.
-func freePorts(n int) ([]int, error) {
+// FreePorts returns ports that are free now.
+func FreePorts(n int) ([]int, error) {
 	var ports []int
 	for range n {
 		l, err := net.Listen("tcp", "127.0.0.1:0")

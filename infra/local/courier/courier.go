@@ -1,0 +1,197 @@
+// Package courier runs a Courier IMAP server from Debian as child processes: a source server of the
+// tests, and an old one: no UIDNEXT, no LITERAL+, no SPECIAL-USE, folders below INBOX. The packages are
+// unpacked and not installed, because Debian's IMAP servers exclude each other. It needs root, for
+// chroot.
+package courier
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+
+	"mailferry/infra/local/deposit"
+	"mailferry/infra/local/dovecot"
+	"mailferry/infra/local/needs"
+)
+
+// Server is a running Courier.
+type Server struct {
+	dir        string // its root
+	ca         []byte
+	tls, plain int // ports
+	processes  []*exec.Cmd
+	exited     chan struct{} // closed when the first of them ended
+	ending     sync.WaitGroup
+	first      sync.Once
+	stop       sync.Once
+	ended      error
+
+	mu        sync.Mutex
+	passwords map[string]string
+}
+
+// Start runs a server in a temporary folder until Stop. It fetches the Debian packages if need be.
+func Start(ctx context.Context) (*Server, error) {
+	if os.Geteuid() != 0 {
+		return nil, errors.New("start courier: it runs in a root of its own, which only root can give it")
+	}
+	unpacked, err := needs.Unpacked(ctx, "courier-imap", "courier-base", "courier-authdaemon", "courier-authlib", "courier-authlib-userdb")
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{exited: make(chan struct{}), passwords: map[string]string{}}
+	if err = s.prepare(unpacked); err == nil {
+		err = s.run(ctx)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("start courier: %w\n%s", err, s.log()), s.Stop())
+	}
+	return s, nil
+}
+
+func (s *Server) prepare(unpacked string) (err error) {
+	if s.dir, err = os.MkdirTemp("", "courier-"); err != nil {
+		return err
+	}
+	if err := buildJail(s.dir, unpacked); err != nil {
+		return err
+	}
+	if s.ca, err = dovecot.Certificates(filepath.Join(s.dir, "etc/courier")); err != nil {
+		return err
+	}
+	var pem []byte
+	for _, name := range []string{"server.key", "server.pem"} {
+		text, err := os.ReadFile(filepath.Join(s.dir, "etc/courier", name))
+		if err != nil {
+			return err
+		}
+		pem = append(pem, text...)
+	}
+	path := filepath.Join(s.dir, "etc/courier/imapd.pem")
+	return errors.Join(os.WriteFile(path, pem, 0o600), os.Chown(path, owner, owner))
+}
+
+// run starts the daemon that checks passwords and one listener for each port.
+func (s *Server) run(ctx context.Context) error {
+	if err := s.writeUsers(); err != nil {
+		return err
+	}
+	if err := s.start(nil, "/usr/lib/courier/courier-authlib/authdaemond"); err != nil {
+		return err
+	}
+	ports, err := dovecot.FreePorts(2)
+	if err != nil {
+		return err
+	}
+	s.tls, s.plain = ports[0], ports[1]
+	const login, imapd = "/usr/lib/courier/courier/imaplogin", "/usr/bin/imapd"
+	listen := []string{"-address=127.0.0.1", "-maxprocs=200", "-maxperip=200", "-nodnslookup", "-noidentlookup"}
+	plain := append(listen[:len(listen):len(listen)], strconv.Itoa(s.plain), login, imapd, "Maildir")
+	if err := s.start(append(settings(), "IMAP_STARTTLS=YES"), "/usr/sbin/couriertcpd", plain...); err != nil {
+		return err
+	}
+	tls := append(listen[:len(listen):len(listen)], strconv.Itoa(s.tls), "/usr/bin/couriertls", "-server", "-tcpd", "-user=courier", login, imapd, "Maildir")
+	if err := s.start(append(settings(), "IMAP_TLS=1"), "/usr/sbin/couriertcpd", tls...); err != nil {
+		return err
+	}
+	return deposit.Greets(ctx, s.addr(s.plain), s.exited)
+}
+
+// settings are Debian's /etc/courier/imapd and imapd-ssl, but for two: passwords may come by PLAIN,
+// and IMAP_EMPTYTRASH, which has "Trash:7", removes nothing.
+func settings() []string {
+	const capability = "IMAP4rev1 UIDPLUS CHILDREN NAMESPACE THREAD=ORDEREDSUBJECT THREAD=REFERENCES SORT QUOTA IDLE AUTH=PLAIN"
+	return []string{
+		"IMAP_CAPABILITY=" + capability, "IMAP_CAPABILITY_TLS=" + capability, "IMAP_KEYWORDS=1", "IMAP_ACL=1",
+		"IMAP_IDLE_TIMEOUT=60", "IMAP_CHECK_ALL_FOLDERS=0", "IMAP_OBSOLETE_CLIENT=0", "IMAP_USELOCKS=0", "IMAP_ENHANCEDIDLE=0",
+		"IMAP_TRASHFOLDERNAME=Trash", "IMAP_EMPTYTRASH=", "IMAP_MAILBOX_SANITY_CHECK=1", "IMAP_UMASK=022",
+		"COURIERTLS=/usr/bin/couriertls", "TLS_CERTFILE=/etc/courier/imapd.pem", "TLS_VERIFYPEER=NONE", "MAILDIRPATH=Maildir",
+	}
+}
+
+// start runs a program in the root.
+func (s *Server) start(env []string, path string, args ...string) error {
+	out, err := os.OpenFile(filepath.Join(s.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	cmd := exec.Command(path, args...)
+	cmd.Env, cmd.Dir, cmd.Stdout, cmd.Stderr = env, "/", out, out
+	cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: s.dir, Setpgid: true, Pdeathsig: syscall.SIGTERM}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	s.processes = append(s.processes, cmd)
+	s.ending.Go(func() {
+		_ = cmd.Wait()
+		s.first.Do(func() { close(s.exited) })
+	})
+	return nil
+}
+
+func (s *Server) log() string {
+	text, _ := os.ReadFile(filepath.Join(s.dir, "log"))
+	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	return strings.Join(lines[max(0, len(lines)-10):], "\n")
+}
+
+func (s *Server) addr(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
+
+// AddUser adds a login with an empty mailbox, or changes its password.
+func (s *Server) AddUser(_ context.Context, login, password string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.passwords[login] = password
+	home := filepath.Join(s.dir, "mail", login)
+	for _, sub := range []string{"", "Maildir", "Maildir/cur", "Maildir/new", "Maildir/tmp"} {
+		path := filepath.Join(home, sub)
+		if err := errors.Join(os.MkdirAll(path, 0o700), os.Chown(path, owner, owner)); err != nil {
+			return fmt.Errorf("add user %q: %w", login, err)
+		}
+	}
+	return s.writeUsers()
+}
+
+// Fill puts messages into a user's mailbox, in their order.
+func (s *Server) Fill(ctx context.Context, login string, items []dovecot.Item) error {
+	s.mu.Lock()
+	password := s.passwords[login]
+	s.mu.Unlock()
+	return deposit.Fill(ctx, deposit.Account{Addr: s.addr(s.plain), Login: login, Password: password, Separator: ".", Prefix: "INBOX."}, items)
+}
+
+// CA returns the PEM of the certificate authority that signed the server's certificate.
+func (s *Server) CA() []byte { return s.ca }
+
+// TLSAddr returns where the server speaks TLS from the first octet.
+func (s *Server) TLSAddr() (host string, port int) { return "127.0.0.1", s.tls }
+
+// PlainAddr returns where the server offers STARTTLS and also takes passwords in clear text.
+func (s *Server) PlainAddr() (host string, port int) { return "127.0.0.1", s.plain }
+
+// Stop ends the server with its connections and removes its root. More calls give the same result.
+func (s *Server) Stop() error {
+	s.stop.Do(func() { s.ended = s.end() })
+	return s.ended
+}
+
+func (s *Server) end() error {
+	for _, cmd := range s.processes {
+		_ = cmd.Process.Kill()
+	}
+	s.ending.Wait()
+	if s.dir == "" {
+		return nil
+	}
+	deposit.KillIn(s.dir)
+	return os.RemoveAll(s.dir)
+}

@@ -1,0 +1,201 @@
+// Package cyrus runs a Cyrus IMAP server from Debian as a child process: a source server of the
+// tests. The package is unpacked and not installed, because Debian's IMAP servers exclude each other.
+package cyrus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+
+	"github.com/emersion/go-imap/v2/imapclient"
+
+	"mailferry/infra/local/deposit"
+	"mailferry/infra/local/dovecot"
+	"mailferry/infra/local/needs"
+)
+
+// admin makes mailboxes.
+const (
+	admin         = "cyrus"
+	adminPassword = "admin"
+)
+
+// Server is a running Cyrus.
+type Server struct {
+	root, dir  string // the unpacked package; configuration and mail
+	owner      string
+	uid, gid   int
+	ca         []byte
+	tls, plain int // ports
+	cmd        *exec.Cmd
+	exited     chan struct{}
+	stop       sync.Once
+	ended      error
+
+	mu        sync.Mutex
+	passwords map[string]string
+}
+
+// Start runs a server in a temporary folder until Stop. It fetches the Debian packages if need be.
+func Start(ctx context.Context) (*Server, error) {
+	if err := needs.Debian(ctx, "sasl2-bin", "libsasl2-modules", "libsasl2-modules-db"); err != nil {
+		return nil, err
+	}
+	root, err := needs.Unpacked(ctx, "cyrus-imapd", "cyrus-common")
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{root: root, exited: make(chan struct{}), passwords: map[string]string{}}
+	if err = s.prepare(ctx); err == nil {
+		err = s.run(ctx)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("start cyrus: %w", err), s.Stop())
+	}
+	return s, nil
+}
+
+func (s *Server) prepare(ctx context.Context) error {
+	u, err := user.Current()
+	if err == nil && os.Geteuid() == 0 {
+		u, err = user.Lookup("mail") // Cyrus refuses to read mail as root
+	}
+	if err != nil {
+		return err
+	}
+	s.owner = u.Username
+	if s.uid, err = strconv.Atoi(u.Uid); err != nil {
+		return err
+	}
+	if s.gid, err = strconv.Atoi(u.Gid); err != nil {
+		return err
+	}
+	if s.dir, err = os.MkdirTemp("", "cyrus-"); err != nil {
+		return err
+	}
+	for _, sub := range []string{"", "conf", "conf/socket", "conf/db", "conf/proc", "conf/log", "spool", "sock"} {
+		path := filepath.Join(s.dir, sub)
+		if err := os.MkdirAll(path, 0o755); err != nil {
+			return err
+		}
+		if err := s.own(path); err != nil {
+			return err
+		}
+	}
+	if s.ca, err = dovecot.Certificates(s.dir); err != nil {
+		return err
+	}
+	for _, name := range []string{"server.pem", "server.key"} {
+		if err := s.own(filepath.Join(s.dir, name)); err != nil {
+			return err
+		}
+	}
+	return s.setPassword(ctx, admin, adminPassword)
+}
+
+// run starts the process and waits until it greets.
+func (s *Server) run(ctx context.Context) error {
+	ports, err := dovecot.FreePorts(2)
+	if err != nil {
+		return err
+	}
+	s.tls, s.plain = ports[0], ports[1]
+	if err := errors.Join(s.write("imapd.conf", s.imapdConf()), s.write("cyrus.conf", s.cyrusConf(s.tls, s.plain))); err != nil {
+		return err
+	}
+	s.cmd = exec.Command(filepath.Join(s.root, "usr/lib/cyrus/bin/master"),
+		"-C", s.conf(), "-M", filepath.Join(s.dir, "cyrus.conf"), "-p", filepath.Join(s.dir, "master.pid"))
+	libraries, err := filepath.Glob(filepath.Join(s.root, "usr/lib/*/libcyrus.so.0"))
+	if err != nil || len(libraries) == 0 {
+		return errors.Join(err, errors.New("the package holds no libcyrus"))
+	}
+	s.cmd.Env = []string{"LD_LIBRARY_PATH=" + filepath.Dir(libraries[0]), "PATH=/usr/bin:/bin"}
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+	if err := s.cmd.Start(); err != nil {
+		s.cmd = nil
+		return err
+	}
+	go func() {
+		_ = s.cmd.Wait()
+		close(s.exited)
+	}()
+	return deposit.Greets(ctx, s.addr(s.plain), s.exited)
+}
+
+func (s *Server) addr(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
+
+// AddUser makes a mailbox with a login.
+func (s *Server) AddUser(ctx context.Context, login, password string) error {
+	if err := s.setPassword(ctx, login, password); err != nil {
+		return err
+	}
+	a := deposit.Account{Addr: s.addr(s.plain), Login: admin, Password: adminPassword}
+	err := deposit.Do(ctx, a, func(c *imapclient.Client) error { return c.Create("user/"+login, nil).Wait() })
+	if err != nil {
+		return fmt.Errorf("add user %q: %w", login, err)
+	}
+	return nil
+}
+
+func (s *Server) setPassword(ctx context.Context, login, password string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	path, err := exec.LookPath("saslpasswd2")
+	if err != nil {
+		path = "/usr/sbin/saslpasswd2"
+	}
+	database := filepath.Join(s.dir, "sasldb2")
+	cmd := exec.CommandContext(ctx, path, "-p", "-c", "-f", database, "-u", "localhost", login)
+	cmd.Stdin = strings.NewReader(password)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("set the password of %q: %w\n%s", login, err, out)
+	}
+	s.passwords[login] = password
+	return s.own(database)
+}
+
+// Fill puts messages into a user's mailbox, in their order. Cyrus refuses NULs and lines that end
+// without CR.
+func (s *Server) Fill(ctx context.Context, login string, items []dovecot.Item) error {
+	s.mu.Lock()
+	password := s.passwords[login]
+	s.mu.Unlock()
+	return deposit.Fill(ctx, deposit.Account{Addr: s.addr(s.plain), Login: login, Password: password, Separator: "/"}, items)
+}
+
+// CA returns the PEM of the certificate authority that signed the server's certificate.
+func (s *Server) CA() []byte { return s.ca }
+
+// TLSAddr returns where the server speaks TLS from the first octet.
+func (s *Server) TLSAddr() (host string, port int) { return "127.0.0.1", s.tls }
+
+// PlainAddr returns where the server offers STARTTLS and also takes passwords in clear text.
+func (s *Server) PlainAddr() (host string, port int) { return "127.0.0.1", s.plain }
+
+// Stop ends the server with its connections and removes its folder. More calls give the same result.
+func (s *Server) Stop() error {
+	s.stop.Do(func() { s.ended = s.end() })
+	return s.ended
+}
+
+func (s *Server) end() error {
+	if s.cmd != nil {
+		_ = s.cmd.Process.Kill()
+		<-s.exited
+		// Each child has a process group of its own, and is known by the configuration it was given.
+		deposit.KillWith(s.conf())
+	}
+	if s.dir == "" {
+		return nil
+	}
+	return os.RemoveAll(s.dir)
+}

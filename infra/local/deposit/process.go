@@ -1,0 +1,81 @@
+package deposit
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Greets waits until a server at addr greets, for at most 30 seconds. exited tells that it never will.
+func Greets(ctx context.Context, addr string, exited <-chan struct{}) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, 30*time.Second, errors.New("it does not greet"))
+	defer cancel()
+	retry := time.NewTicker(20 * time.Millisecond)
+	defer retry.Stop()
+	for {
+		err := greets(ctx, addr)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-exited:
+			return errors.New("it ended")
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %w", context.Cause(ctx), err)
+		case <-retry.C:
+		}
+	}
+}
+
+func greets(ctx context.Context, addr string) error {
+	conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if err := conn.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
+		return err
+	}
+	line, err := bufio.NewReader(conn).ReadString('\n')
+	if err == nil && !strings.HasPrefix(line, "* OK") {
+		err = fmt.Errorf("it greets with %q", line)
+	}
+	return err
+}
+
+// KillWith kills every process that has path, a file of a temporary folder of ours, as an argument.
+func KillWith(path string) {
+	eachProcess(func(pid int, dir string) {
+		args, err := os.ReadFile(filepath.Join(dir, "cmdline"))
+		if err == nil && bytes.Contains(append([]byte{0}, args...), []byte("\x00"+path+"\x00")) {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+	})
+}
+
+// KillIn kills every process whose root is dir, a temporary folder of ours.
+func KillIn(dir string) {
+	eachProcess(func(pid int, process string) {
+		if root, err := os.Readlink(filepath.Join(process, "root")); err == nil && root == dir {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+	})
+}
+
+func eachProcess(do func(pid int, dir string)) {
+	dirs, _ := filepath.Glob("/proc/[0-9]*")
+	for _, dir := range dirs {
+		if pid, err := strconv.Atoi(filepath.Base(dir)); err == nil && pid != os.Getpid() {
+			do(pid, dir)
+		}
+	}
+}
