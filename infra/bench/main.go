@@ -28,6 +28,7 @@ var measurements = []measurement{
 	{"memory", "the handler's memory while it moves a message of 100 MiB", largeMessage},
 	{"reading", "reading 3,000 messages from Dovecot, against a bare go-imap FETCH and mbsync", reading},
 	{"unchanged", "round trips of a sync that finds nothing new in 200 folders with 500,000 messages", unchanged},
+	{"store", "the Exchange stand-in with 500,000 messages in one folder", storeSize},
 }
 
 // bench is what the measurements share.
