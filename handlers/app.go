@@ -75,20 +75,33 @@ func (a *app) wire(s settings.Settings) error {
 		return fmt.Errorf("setting SEAL_IDENTITY: %w", err)
 	}
 	vault := &credentials.Vault{Store: state, Sealer: sealer, Opener: opener}
-	source := imapsource.Dialer{Logger: a.log, Password: func(ctx context.Context, m migrate.Mailbox) (string, error) {
-		secret, err := vault.Get(ctx, m.ID)
-		return string(secret), err
-	}}
+	source := sourceDialer(vault, a.log)
 	a.drop, a.store = drop, state
 	a.planner = &migrate.Planner{Store: state, Drop: drop, Waker: waker, Grace: s.WakeGrace}
 	a.runner = &migrate.Runner{
-		Store: state, Drop: drop, Waker: waker, Planner: a.planner, Dial: source.Dial, Open: target.Open,
+		Store: state, Drop: drop, Waker: waker, Planner: a.planner, Dial: migrate.Brake{Store: state}.Guard(source.Dial), Open: target.Open,
 		Spool: migrate.NewSpool(s.SpoolMemory, s.SpoolDisk, s.SpoolDir), Gate: migrate.NewGate(), Words: words,
 		Limits: s.Limits.Defaults(), Logger: a.log,
 	}
 	a.intake = &intake.Intake{Drop: drop, Store: state, Directory: target, Vault: vault, Sealer: sealer, Planner: a.planner}
 	close(a.ready)
 	return nil
+}
+
+// sourceDialer signs in with the vault's passwords and with the app settings that endpoints name.
+func sourceDialer(vault *credentials.Vault, log *slog.Logger) imapsource.Dialer {
+	return imapsource.Dialer{
+		Logger: log,
+		Tokens: &imapsource.Tokens{},
+		Password: func(ctx context.Context, m migrate.Mailbox) (string, error) {
+			secret, err := vault.Get(ctx, m.ID)
+			return string(secret), err
+		},
+		KeepPassword: func(ctx context.Context, m migrate.Mailbox, password string) error {
+			return vault.Put(ctx, m.ID, credentials.Secret(password))
+		},
+		Setting: func(name string) (string, error) { return settings.Secret(os.Getenv, name) },
+	}
 }
 
 func (a *app) close() {

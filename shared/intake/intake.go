@@ -87,12 +87,13 @@ func (in *Intake) Accept(ctx context.Context, endpoint, batch string) (Report, e
 	if err != nil && !errors.Is(err, migrate.ErrConflict) && !errors.Is(err, migrate.ErrNotFound) {
 		return r, fmt.Errorf("delete dropped file: %w", err) // a newer version fires its own event
 	}
-	if r.Accepted > 0 {
-		err = in.Planner.Fill(ctx, endpoint)
-	} else {
-		err = nil
+	if r.Accepted == 0 {
+		return r, nil
 	}
-	return r, err
+	if err := (migrate.Brake{Store: in.Store}).Reset(ctx, endpoint); err != nil {
+		return r, err
+	}
+	return r, in.Planner.Fill(ctx, endpoint)
 }
 
 // check reads the file; what is wrong with all of it refuses it.
@@ -104,7 +105,7 @@ func (in *Intake) check(ctx context.Context, r *Report, content []byte) ([]roste
 		refuse("the file's name cannot name a batch", "Use letters, digits, dots, hyphens and underscores, at most 100, and drop it again.")
 		return nil, nil
 	}
-	_, err := migrate.LoadEndpoint(ctx, in.Drop, r.Endpoint)
+	endpoint, err := migrate.LoadEndpoint(ctx, in.Drop, r.Endpoint)
 	if migrate.KindOf(err) == migrate.Configuration {
 		refuse(err.Error(), "Put the endpoint's description into the folder, then drop the file again.")
 		return nil, nil
@@ -112,7 +113,8 @@ func (in *Intake) check(ctx context.Context, r *Report, content []byte) ([]roste
 	if err != nil {
 		return nil, err
 	}
-	list, err := roster.Read(bytes.NewReader(content))
+	rules := roster.Rules{PasswordOptional: !endpoint.NeedsPassword()}
+	list, err := rules.Read(bytes.NewReader(content))
 	var whole *roster.FileError
 	if errors.As(err, &whole) {
 		r.Refused, r.Problems = true, append(r.Problems, whole.Problems...)
@@ -123,6 +125,11 @@ func (in *Intake) check(ctx context.Context, r *Report, content []byte) ([]roste
 	}
 	r.Problems = list.Problems
 	r.Refused = len(list.Rows) == 0
+	if rules.PasswordOptional { // what nobody needs is not kept
+		for i := range list.Rows {
+			list.Rows[i].Password = ""
+		}
+	}
 	return list.Rows, nil
 }
 
@@ -225,11 +232,14 @@ func (in *Intake) acceptRow(ctx context.Context, r *Report, row roster.Row, mu *
 	return err
 }
 
-// create stores the credentials, then the checkpoint, so that no mailbox is ever without a password.
+// create stores the credentials, if the mailbox has its own, then the checkpoint, so that no mailbox
+// is ever without them.
 func (in *Intake) create(ctx context.Context, r *Report, row roster.Row, target migrate.TargetMailbox) (fresh bool, err error) {
 	id := migrate.NewMailboxID(r.Endpoint, row.Login, target.GUID)
-	if err := in.Vault.Put(ctx, id, credentials.Secret(row.Password)); err != nil {
-		return false, err
+	if row.Password != "" {
+		if err := in.Vault.Put(ctx, id, credentials.Secret(row.Password)); err != nil {
+			return false, err
+		}
 	}
 	c := &migrate.Checkpoint{
 		Mailbox: migrate.Mailbox{ID: id, Batch: r.Batch, Login: row.Login, UserRoot: row.UserRoot, Target: target},

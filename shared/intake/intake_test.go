@@ -266,3 +266,47 @@ func TestTryAgain(t *testing.T) {
 		t.Errorf("%+v, %v", r, err)
 	}
 }
+
+// With an administrator's sign-in no mailbox has a password: none is asked for, and none is kept.
+func TestAcceptWithoutPasswords(t *testing.T) {
+	f := setup(t)
+	f.put(t, "zimbra/endpoint.json", `{"host":"mail.example","admin":{"style":"authzid","user":"admin","passwordSetting":"SOURCE_ADMIN"}}`)
+	f.put(t, "zimbra/spring.csv", "EmailAddress,UserName\nanna@contoso.example,anna\n")
+	f.put(t, "zimbra/more.csv", header+"bob@contoso.example,bob,pw-of-bob\n")
+	for _, batch := range []string{"spring", "more"} {
+		r, err := f.Accept(t.Context(), "zimbra", batch)
+		if err != nil || r.Accepted != 1 || len(r.Problems) != 0 {
+			t.Fatalf("%+v, %v", r, err)
+		}
+	}
+	for name, content := range f.state(t) {
+		if strings.HasPrefix(name, "credentials/") || strings.Contains(content, "pw-of-bob") {
+			t.Errorf("%s is kept", name)
+		}
+	}
+}
+
+// New credentials end an endpoint's rest.
+func TestAcceptEndsTheRest(t *testing.T) {
+	f := setup(t)
+	dial := migrate.Brake{Store: f.Store}.Guard(func(context.Context, migrate.Endpoint, migrate.Mailbox) (migrate.Source, error) {
+		return nil, &migrate.Error{Kind: migrate.SignIn, Reason: migrate.WrongPassword}
+	})
+	reasons := func() (last migrate.Reason) {
+		for range 10 {
+			_, err := dial(t.Context(), migrate.Endpoint{Name: "zimbra"}, migrate.Mailbox{})
+			last = migrate.ReasonOf(err)
+		}
+		return last
+	}
+	if reasons() != migrate.EndpointResting {
+		t.Fatal("the endpoint does not rest")
+	}
+	f.put(t, "zimbra/spring.csv", header+"anna@contoso.example,anna,new\n")
+	if _, err := f.Accept(t.Context(), "zimbra", "spring"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := dial(t.Context(), migrate.Endpoint{Name: "zimbra"}, migrate.Mailbox{}); migrate.ReasonOf(err) != migrate.WrongPassword {
+		t.Errorf("got %v", err)
+	}
+}

@@ -9,14 +9,15 @@ import (
 
 // checker sorts records into rows and problems.
 type checker struct {
+	rules   Rules
 	header  []string
 	roster  Roster
 	targets map[string]int // line of each target address in lower case
 	sources map[string]int // line of each login and root in lower case
 }
 
-func newChecker(header []string) *checker {
-	return &checker{header: header, targets: map[string]int{}, sources: map[string]int{}}
+func newChecker(rules Rules, header []string) *checker {
+	return &checker{rules: rules, header: header, targets: map[string]int{}, sources: map[string]int{}}
 }
 
 // check takes a record as a row, or notes all that is wrong with it.
@@ -35,7 +36,7 @@ func (c *checker) check(rec record) {
 		return
 	}
 	row := c.row(rec)
-	checkRow(row, note)
+	c.rules.checkRow(row, note)
 	if len(c.roster.Problems) > known {
 		return
 	}
@@ -83,7 +84,7 @@ const (
 	maxAddress = 254
 )
 
-func checkRow(row Row, note func(column, reason, advice string)) {
+func (rules Rules) checkRow(row Row, note func(column, reason, advice string)) {
 	local, _, _ := strings.Cut(row.Address, "@")
 	switch {
 	case row.Address == "":
@@ -98,7 +99,7 @@ func checkRow(row Row, note func(column, reason, advice string)) {
 		note(Login, "there is an invisible character in the login", "Type the login anew instead of pasting it.")
 	}
 	switch {
-	case row.Password == "":
+	case row.Password == "" && !rules.PasswordOptional:
 		note(Password, "the password is empty", "Write the password that signs in at the source server.")
 	case strings.ContainsFunc(row.Password, unicode.IsControl):
 		note(Password, "there is a control character in the password", "Type the password anew instead of pasting it; no tab or line end can be part of it.")

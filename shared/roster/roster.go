@@ -85,16 +85,26 @@ func refuse(line int, reason, advice string) error {
 	return &FileError{Problems: []Problem{{Line: line, Reason: reason, Advice: advice}}}
 }
 
+// Rules say what rows must have.
+type Rules struct {
+	// PasswordOptional lets rows have no password, and files no such column: the endpoint signs in
+	// with its own credentials.
+	PasswordOptional bool
+}
+
+// Read is Rules.Read with a password in every row.
+func Read(r io.Reader) (Roster, error) { return Rules{}.Read(r) }
+
 // Read reads a whole file, in memory that grows with its good rows and its problems only. A file
 // that cannot be read as a roster is a *FileError; any other error is r's. Of two rows for the same
 // target, or from the same login and UserRoot, the first is kept.
-func Read(r io.Reader) (Roster, error) {
+func (rules Rules) Read(r io.Reader) (Roster, error) {
 	l := newLexer(r)
-	header, err := readHeader(l)
+	header, err := rules.readHeader(l)
 	if err != nil {
 		return Roster{}, fmt.Errorf("read CSV: %w", err)
 	}
-	c := newChecker(header)
+	c := newChecker(rules, header)
 	some := false
 	for {
 		rec, err := l.next()
@@ -116,7 +126,7 @@ func Read(r io.Reader) (Roster, error) {
 }
 
 // readHeader returns the column of each field.
-func readHeader(l *lexer) ([]string, error) {
+func (rules Rules) readHeader(l *lexer) ([]string, error) {
 	var rec record
 	for rec.blank() {
 		var err error
@@ -126,14 +136,14 @@ func readHeader(l *lexer) ([]string, error) {
 			return nil, err
 		}
 	}
-	return columns(rec)
+	return rules.columns(rec)
 }
 
 const want = Address + "," + Login + "," + Password + " and optionally " + UserRoot
 
 // columns checks the header. A first line that shares fewer than two names with a header is taken
 // for a row and not quoted: it may hold a password.
-func columns(rec record) ([]string, error) {
+func (rules Rules) columns(rec record) ([]string, error) {
 	var header []string
 	var problems []Problem
 	seen := map[string]int{}
@@ -152,7 +162,7 @@ func columns(rec record) ([]string, error) {
 	for _, name := range []string{Address, Login, Password, UserRoot} {
 		if seen[name] > 0 {
 			known++
-		} else if name != UserRoot {
+		} else if name != UserRoot && !(name == Password && rules.PasswordOptional) {
 			problems = append(problems, Problem{Line: rec.line, Column: name, Reason: "the column is missing", Advice: "Add the column " + name + " to the header and to every line."})
 		}
 	}

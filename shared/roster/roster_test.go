@@ -280,3 +280,25 @@ func written(rows []Row) string {
 	}
 	return b.String()
 }
+
+// An endpoint that signs in with its own credentials needs no passwords, and no column for them.
+func TestPasswordOptional(t *testing.T) {
+	rules := Rules{PasswordOptional: true}
+	for _, file := range []string{
+		"EmailAddress,UserName\na@example.com,a\n",
+		"EmailAddress,UserName,Password\na@example.com,a,\n",
+		"EmailAddress,UserName,Password,UserRoot\na@example.com,a,pw,\n",
+	} {
+		got, err := rules.Read(strings.NewReader(file))
+		if err != nil || len(got.Rows) != 1 || len(got.Problems) != 0 {
+			t.Errorf("%q: %+v, %v", file, got, err)
+		}
+	}
+	if _, err := Read(strings.NewReader("EmailAddress,UserName\na@example.com,a\n")); err == nil {
+		t.Error("the column may be missing without the rule")
+	}
+	got, err := Read(strings.NewReader("EmailAddress,UserName,Password\na@example.com,a,\n"))
+	if err != nil || len(got.Rows) != 0 || len(got.Problems) != 1 {
+		t.Errorf("%+v, %v", got, err)
+	}
+}

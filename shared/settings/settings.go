@@ -80,6 +80,12 @@ func Read(get func(string) string) (Settings, error) {
 	return s, errors.Join(r.errs...)
 }
 
+// Secret reads an app setting that an endpoint names, when it is needed. Empty is not set.
+func Secret(get func(string) string, name string) (string, error) {
+	r := reader{get: get}
+	return r.text(name, ""), errors.Join(r.errs...)
+}
+
 type reader struct {
 	get  func(string) string
 	errs []error

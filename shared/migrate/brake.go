@@ -1,0 +1,145 @@
+package migrate
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Brake stops the sign-ins of an endpoint after several in a row were refused, before accounts get
+// locked or the address of this app gets banned. It then lets one mailbox try at a time, with
+// growing pauses; a success, or new credentials, end that. What it knows is a blob, so that all
+// instances share it. Sign-ins that were under way when the brake closed still end: at most as many
+// as the endpoint has slots.
+type Brake struct {
+	Store Store
+}
+
+const (
+	// Five failures within ten minutes ban an address where fail2ban runs as it is installed
+	// (jail.conf: maxretry = 5), and lock an account in many domains. An administrator's account is
+	// the same for all mailboxes.
+	brakeLimit      = 4
+	brakeLimitAdmin = 2
+
+	firstRest   = 15 * time.Minute
+	longestRest = 6 * time.Hour
+	brakeProbe  = 2 * time.Minute // for the one mailbox that tries
+	brakeTries  = 5               // to write against other instances
+)
+
+// brakeState is the blob.
+type brakeState struct {
+	Version int       `json:"v"`
+	Refused int       `json:"refused"` // sign-ins in a row
+	Until   time.Time `json:"until,omitzero"`
+}
+
+func brakeName(endpoint string) string { return "endpoints/" + endpoint + "/brake" }
+
+// counted are the refusals that a server counts, too.
+var counted = map[Reason]bool{WrongPassword: true, AccountLocked: true, AppPassword: true, AskServerAdmin: true, AdminRefused: true, TokenRefused: true}
+
+// Guard puts the brake in front of dial. While an endpoint rests, its error is of kind Throttled.
+func (b Brake) Guard(dial DialSource) DialSource {
+	return func(ctx context.Context, endpoint Endpoint, mailbox Mailbox) (Source, error) {
+		limit := brakeLimit
+		if endpoint.Admin != nil {
+			limit = brakeLimitAdmin
+		}
+		if err := b.enter(ctx, endpoint.Name, limit); err != nil {
+			return nil, err
+		}
+		source, err := dial(ctx, endpoint, mailbox)
+		switch {
+		case err == nil:
+			err = b.change(ctx, endpoint.Name, func(s *brakeState) bool {
+				changed := s.Refused > 0
+				s.Refused, s.Until = 0, time.Time{}
+				return changed
+			})
+			if err != nil {
+				source.Close()
+				return nil, err
+			}
+			return source, nil
+		case KindOf(err) == SignIn && counted[ReasonOf(err)]:
+			noted := b.change(ctx, endpoint.Name, func(s *brakeState) bool {
+				if s.Refused++; s.Refused >= limit {
+					rest := min(firstRest<<min(s.Refused-limit, 10), longestRest)
+					s.Until = time.Now().Add(rest).UTC()
+				}
+				return true
+			})
+			return nil, errors.Join(err, noted)
+		}
+		return nil, err
+	}
+}
+
+// enter returns an error while the endpoint rests. Behind the rest, the first who asks may try.
+func (b Brake) enter(ctx context.Context, endpoint string, limit int) error {
+	resting := time.Duration(0)
+	err := b.change(ctx, endpoint, func(s *brakeState) bool {
+		if resting = 0; s.Refused < limit {
+			return false
+		}
+		if resting = time.Until(s.Until); resting > 0 {
+			return false
+		}
+		s.Until = time.Now().Add(brakeProbe).UTC()
+		return true
+	})
+	if err != nil || resting <= 0 {
+		return err
+	}
+	return &Error{Op: "sign in to the source server", Kind: Throttled, Reason: EndpointResting, RetryAfter: resting,
+		Err: fmt.Errorf("the last sign-ins at this endpoint were all refused, so nobody tries for %s", resting.Round(time.Second))}
+}
+
+// Reset ends a rest: new credentials have come.
+func (b Brake) Reset(ctx context.Context, endpoint string) error {
+	return b.change(ctx, endpoint, func(s *brakeState) bool {
+		changed := s.Refused > 0
+		s.Refused, s.Until = 0, time.Time{}
+		return changed
+	})
+}
+
+// change reads the state and writes it back if to changes it, against the writes of others. One that
+// cannot be read is begun anew.
+func (b Brake) change(ctx context.Context, endpoint string, to func(*brakeState) bool) error {
+	for range brakeTries {
+		content, tag, err := b.Store.Get(ctx, brakeName(endpoint))
+		condition := Condition{Match: tag}
+		if errors.Is(err, ErrNotFound) {
+			condition, err = Condition{Absent: true}, nil
+		}
+		if err != nil {
+			return fmt.Errorf("read the endpoint's brake: %w", err)
+		}
+		s := brakeState{Version: 1}
+		if content != nil && json.Unmarshal(content, &s) != nil {
+			s = brakeState{Version: 1}
+		}
+		if s.Version > 1 {
+			return nil // a newer program's to deal with
+		}
+		if !to(&s) {
+			return nil
+		}
+		content, err = json.Marshal(s)
+		if err == nil {
+			_, err = b.Store.Put(ctx, brakeName(endpoint), content, nil, condition)
+		}
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, ErrConflict) {
+			return fmt.Errorf("write the endpoint's brake: %w", err)
+		}
+	}
+	return &Error{Op: "write the endpoint's brake", Kind: Throttled, RetryAfter: time.Second, Err: errors.New("others keep changing it")}
+}

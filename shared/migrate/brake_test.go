@@ -1,0 +1,142 @@
+package migrate_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"mailferry/shared/migrate"
+	"mailferry/shared/migrate/migratetest"
+)
+
+// gatekeeper is a server that lets in who knows the password.
+type gatekeeper struct {
+	tries int
+	err   error
+}
+
+type nothing struct{ migrate.Source }
+
+func (nothing) Close() error { return nil }
+
+func (g *gatekeeper) dial(context.Context, migrate.Endpoint, migrate.Mailbox) (migrate.Source, error) {
+	g.tries++
+	if g.err != nil {
+		return nil, g.err
+	}
+	return nothing{}, nil
+}
+
+func refusal(reason migrate.Reason) error {
+	return &migrate.Error{Op: "sign in", Kind: migrate.SignIn, Reason: reason, Err: errors.New("no")}
+}
+
+func TestBrake(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := &gatekeeper{err: refusal(migrate.WrongPassword)}
+		store := migratetest.NewStore(nil)
+		dial := migrate.Brake{Store: store}.Guard(server.dial)
+		other := migrate.Brake{Store: store}.Guard(server.dial) // another instance's
+		try := func(dial migrate.DialSource, tried bool, kind migrate.Kind, reason migrate.Reason) time.Duration {
+			t.Helper()
+			before := server.tries
+			_, err := dial(t.Context(), migrate.Endpoint{Name: "old"}, migrate.Mailbox{})
+			if (server.tries > before) != tried || err != nil != (kind != "") || err != nil && (migrate.KindOf(err) != kind || migrate.ReasonOf(err) != reason) {
+				t.Fatalf("tried %t, %v; want %t, %s %s", server.tries > before, err, tried, kind, reason)
+			}
+			var e *migrate.Error
+			errors.As(err, &e)
+			if e == nil {
+				return 0
+			}
+			return e.RetryAfter
+		}
+		for range 2 {
+			try(dial, true, migrate.SignIn, migrate.WrongPassword)
+			try(other, true, migrate.SignIn, migrate.WrongPassword)
+		}
+		// Now everybody rests, and says for how long.
+		if rest := try(other, false, migrate.Throttled, migrate.EndpointResting); rest != 15*time.Minute {
+			t.Errorf("the rest is %s", rest)
+		}
+		elsewhere, err := other(t.Context(), migrate.Endpoint{Name: "another"}, migrate.Mailbox{})
+		if elsewhere != nil || migrate.KindOf(err) != migrate.SignIn {
+			t.Errorf("another endpoint rests, too: %v", err)
+		}
+		// Behind it one tries, and the next rest is longer.
+		time.Sleep(15 * time.Minute)
+		try(dial, true, migrate.SignIn, migrate.WrongPassword)
+		if rest := try(other, false, migrate.Throttled, migrate.EndpointResting); rest != 30*time.Minute {
+			t.Errorf("the second rest is %s", rest)
+		}
+		// One who tries and learns nothing lets the next try soon.
+		time.Sleep(30 * time.Minute)
+		server.err = &migrate.Error{Kind: migrate.Unreachable}
+		try(dial, true, migrate.Unreachable, "")
+		try(other, false, migrate.Throttled, migrate.EndpointResting)
+		time.Sleep(2 * time.Minute)
+		server.err = nil
+		try(other, true, "", "")
+		for range 3 {
+			try(dial, true, "", "")
+		}
+		server.err = refusal(migrate.WrongPassword)
+		for range 3 {
+			try(dial, true, migrate.SignIn, migrate.WrongPassword) // counted anew
+		}
+		if err := (migrate.Brake{Store: store}).Reset(t.Context(), "old"); err != nil {
+			t.Fatal(err)
+		}
+		for range 4 {
+			try(dial, true, migrate.SignIn, migrate.WrongPassword)
+		}
+		if err := (migrate.Brake{Store: store}).Reset(t.Context(), "old"); err != nil {
+			t.Fatal(err)
+		}
+		try(dial, true, migrate.SignIn, migrate.WrongPassword) // new credentials ended the rest
+	})
+}
+
+// What a server does not count is not counted, and an administrator is stopped sooner.
+func TestBrakeCounts(t *testing.T) {
+	for _, c := range []struct {
+		endpoint migrate.Endpoint
+		err      error
+		tries    int // of ten
+	}{
+		{migrate.Endpoint{Name: "a"}, refusal(migrate.WrongPassword), 4},
+		{migrate.Endpoint{Name: "a", Admin: &migrate.Admin{}}, refusal(migrate.AdminRefused), 2},
+		{migrate.Endpoint{Name: "a"}, refusal(migrate.IMAPDisabled), 10},
+		{migrate.Endpoint{Name: "a"}, refusal(migrate.RefreshTokenDead), 10},
+		{migrate.Endpoint{Name: "a"}, &migrate.Error{Kind: migrate.Throttled}, 10},
+		{migrate.Endpoint{Name: "a"}, nil, 10},
+	} {
+		server := &gatekeeper{err: c.err}
+		dial := migrate.Brake{Store: migratetest.NewStore(nil)}.Guard(server.dial)
+		for range 10 {
+			_, _ = dial(t.Context(), c.endpoint, migrate.Mailbox{})
+		}
+		if server.tries != c.tries {
+			t.Errorf("%v: tried %d times, want %d", c.err, server.tries, c.tries)
+		}
+	}
+}
+
+// A state that is damaged, or a store that is down, never lets a refusal pass for a success.
+func TestBrakeWithoutItsState(t *testing.T) {
+	store := migratetest.NewStore(nil)
+	if _, err := store.Put(t.Context(), "endpoints/a/brake", []byte("{"), nil, migrate.Condition{}); err != nil {
+		t.Fatal(err)
+	}
+	server := &gatekeeper{err: refusal(migrate.WrongPassword)}
+	dial := migrate.Brake{Store: store}.Guard(server.dial)
+	if _, err := dial(t.Context(), migrate.Endpoint{Name: "a"}, migrate.Mailbox{}); migrate.KindOf(err) != migrate.SignIn {
+		t.Errorf("got %v", err)
+	}
+	store.Before = func(string, string) error { return &migrate.Error{Kind: migrate.Unreachable} }
+	if _, err := dial(t.Context(), migrate.Endpoint{Name: "a"}, migrate.Mailbox{}); migrate.KindOf(err) != migrate.Unreachable || server.tries != 1 {
+		t.Errorf("got %v after %d tries", err, server.tries)
+	}
+}
