@@ -21,11 +21,11 @@ func TestGraphDepartures(t *testing.T) {
 	if d := s.Departures(); len(d) != 0 {
 		t.Fatalf("got %v before anything was sent", d)
 	}
-	g.want(g.do("POST", base+"/sendMail", map[string]any{"message": map[string]any{"toRecipients": to}}), 202, "")
+	g.want(g.do("POST", base+"/sendMail", map[string]any{"Message": map[string]any{"toRecipients": to}}), 202, "")
 	g.want(g.do("POST", base+"/sendMail", base64.StdEncoding.EncodeToString([]byte("To: d@x.test\r\n\r\n"))), 202, "")
-	g.want(g.do("POST", base+"/sendMail", map[string]any{"message": map[string]any{}}), 400, "ErrorInvalidRecipients")
+	g.want(g.do("POST", base+"/sendMail", map[string]any{"Message": map[string]any{}}), 400, "ErrorInvalidRecipients")
 	message := base + "/messages/" + id
-	g.want(g.do("POST", message+"/reply", map[string]any{"comment": "x"}), 202, "")
+	g.want(g.do("POST", message+"/reply", map[string]any{"Comment": "x"}), 202, "")
 	g.want(g.do("POST", message+"/replyAll", map[string]any{"comment": "x"}), 202, "")
 	g.want(g.do("POST", message+"/forward", map[string]any{"comment": "x", "toRecipients": []any{address("", "e@x.test")}}), 202, "")
 	g.want(g.do("POST", message+"/send", nil), 202, "")

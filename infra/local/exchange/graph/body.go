@@ -126,7 +126,23 @@ func (r *request) decode(into any, typ string) error {
 	return decodeStrictly(raw, into, typ)
 }
 
+// decodeAction reads the parameters of an action, whose names come in either
+// case: "destinationId" in the documentation, "DestinationId" in the SDKs.
+func (r *request) decodeAction(into any, action string) error {
+	raw, err := io.ReadAll(r.Body)
+	if err != nil {
+		return err
+	}
+	return decodeKnown(raw, into, action, false)
+}
+
 func decodeStrictly(raw []byte, into any, typ string) error {
+	return decodeKnown(raw, into, typ, true)
+}
+
+// decodeKnown refuses unknown names, and where withCase is set known ones in
+// another case on the top level.
+func decodeKnown(raw []byte, into any, typ string, withCase bool) error {
 	// Decoded twice, as encoding/json takes names in any case.
 	var tree map[string]any
 	if err := decodeWhole(raw, &tree); err != nil || tree == nil {
@@ -139,7 +155,7 @@ func decodeStrictly(raw []byte, into any, typ string) error {
 	dec := json.NewDecoder(bytes.NewReader(clean))
 	dec.DisallowUnknownFields()
 	err = dec.Decode(into)
-	if err == nil {
+	if err == nil && withCase {
 		err = checkCase(tree, into)
 	}
 	if err == nil {

@@ -104,12 +104,11 @@ func compare(op string, left, right any) (bool, error) {
 	var order int
 	switch l := left.(type) {
 	case propertyID:
-		r, ok := right.(string)
+		r, ok := right.(propertyID)
 		if !ok || op != "eq" {
 			return false, mismatch(left, right)
 		}
-		id, err := normalizeID(r)
-		return id == string(l), err
+		return l == r, nil
 	case propertyValue:
 		// Without a cast nothing but strings compares with a string.
 		if r, ok := right.(string); ok && l.isString() {

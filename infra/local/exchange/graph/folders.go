@@ -112,9 +112,6 @@ func (r *request) folderObject(c store.Folder) object {
 		case "isHidden":
 			return c.Concealed, nil
 		case "singleValueExtendedProperties":
-			if _, err := filteredProperties(r.query.filter); err != nil {
-				return nil, err
-			}
 			return []any{propertyObject(propFolderClass, c.Class)}, nil
 		}
 		return nil, errNoProperty

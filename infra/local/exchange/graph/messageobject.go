@@ -94,12 +94,8 @@ func propertyObject(id, value string) object {
 
 // propertyObjects gives a filter the extended properties that it names.
 func (r *request) propertyObjects(it *store.Item) (any, error) {
-	ids, err := filteredProperties(r.query.filter)
-	if err != nil {
-		return nil, err
-	}
 	out := []any{}
-	for _, id := range ids {
+	for _, id := range r.query.filtered {
 		v, ok, err := r.propertyOf(it, id)
 		if err != nil {
 			return nil, err
@@ -109,40 +105,6 @@ func (r *request) propertyObjects(it *store.Item) (any, error) {
 		}
 	}
 	return out, nil
-}
-
-// filteredProperties lists the extended properties that a filter names. Each
-// condition on them has to name one
-// (https://learn.microsoft.com/graph/api/singlevaluelegacyextendedproperty-get).
-func filteredProperties(e expr) (ids []string, err error) {
-	walk(e, func(e expr) {
-		l, ok := e.(lambda)
-		if !ok || l.collection[0] != "singleValueExtendedProperties" {
-			return
-		}
-		before := len(ids)
-		walk(l.body, func(e expr) {
-			b, ok := e.(binary)
-			if !ok || b.op != "eq" {
-				return
-			}
-			p, ok := b.left.(path)
-			c, ok2 := b.right.(constant)
-			text, ok3 := c.value.(string)
-			if !ok || !ok2 || !ok3 || len(p) != 2 || p[0] != l.variable || p[1] != "id" {
-				return
-			}
-			id, bad := normalizeID(text)
-			if bad != nil {
-				err = bad
-			}
-			ids = append(ids, id)
-		})
-		if len(ids) == before {
-			err = badRequest("The filter expression for singleValueExtendedProperties must name an id.")
-		}
-	})
-	return ids, err
 }
 
 func anySlice(in []string) []any {

@@ -69,9 +69,6 @@ func (r *request) find() ([]*store.Item, error) {
 	if err := r.query.checkOrder(); err != nil {
 		return nil, err
 	}
-	if _, err := filteredProperties(r.query.filter); err != nil {
-		return nil, err
-	}
 	candidates, err := r.candidates()
 	if err != nil {
 		return nil, err
@@ -339,7 +336,7 @@ func (r *request) destination() (store.Folder, error) {
 	var body struct {
 		DestinationID string `json:"destinationId"`
 	}
-	if err := r.decode(&body, "move"); err != nil {
+	if err := r.decodeAction(&body, "move"); err != nil {
 		return store.Folder{}, err
 	}
 	return findFolder(r.mailbox, body.DestinationID)

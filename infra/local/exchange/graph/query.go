@@ -24,6 +24,8 @@ type query struct {
 	skip    int
 	count   bool
 	hidden  bool // hidden folders are listed, too
+
+	filtered []string // normalised ids of the extended properties in the filter
 }
 
 func parseQuery(u *url.URL) (query, error) {
@@ -51,7 +53,9 @@ func parseQuery(u *url.URL) (query, error) {
 func (q *query) set(name, v string) (err error) {
 	switch strings.ToLower(name) {
 	case "$filter":
-		q.filter, err = parseFilter(v)
+		if q.filter, err = parseFilter(v); err == nil {
+			q.filter, q.filtered, err = propertiesIn(q.filter)
+		}
 	case "$select":
 		for s := range strings.SplitSeq(v, ",") {
 			q.selects = append(q.selects, strings.TrimSpace(s))

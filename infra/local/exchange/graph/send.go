@@ -26,7 +26,7 @@ func (f *face) sendMail(w http.ResponseWriter, r *request) error {
 		Message         messageBody `json:"message"`
 		SaveToSentItems *bool       `json:"saveToSentItems"`
 	}
-	if err := r.decode(&b, "message"); err != nil {
+	if err := r.decodeAction(&b, "message"); err != nil {
 		return err
 	}
 	return f.depart(w, r, b.Message.recipients())
@@ -98,7 +98,7 @@ func (f *face) answerMessage(w http.ResponseWriter, r *request) error {
 		To      []recipient `json:"toRecipients"`
 		Message messageBody `json:"message"`
 	}
-	if err := r.decode(&b, "message"); err != nil {
+	if err := r.decodeAction(&b, "message"); err != nil {
 		return err
 	}
 	h, err := r.header(it)

@@ -61,9 +61,9 @@ func (f *face) createUpload(w http.ResponseWriter, r *request) error {
 			ContentType    string `json:"contentType"`
 			ContentID      string `json:"contentId"`
 			IsInline       bool   `json:"isInline"`
-		} `json:"AttachmentItem"`
+		} `json:"attachmentItem"`
 	}
-	if err := r.decode(&b, "attachmentItem"); err != nil {
+	if err := r.decodeAction(&b, "attachmentItem"); err != nil {
 		return err
 	}
 	a := b.AttachmentItem
