@@ -31,7 +31,8 @@ type Options struct {
 	// Faults says what to do wrong; the package comment lists the points.
 	Faults *faults.Plan
 
-	idle time.Duration // time-out offered to peers; default defaultIdle
+	idle    time.Duration // time-out offered to peers; default defaultIdle
+	partial int           // bytes of unfinished messages; default maxPartialBytes
 }
 
 const (
@@ -48,6 +49,7 @@ type Broker struct {
 	keys     []Key
 	faults   *faults.Plan
 	poll     time.Duration // 0 with the system's clock
+	most     int           // bytes of unfinished messages
 	idle     time.Duration // offered to peers
 
 	wake chan struct{} // the next event comes earlier than planned
@@ -60,6 +62,7 @@ type Broker struct {
 	conns    map[*conn]struct{}
 	look     time.Time // when links and connections are looked at next; zero: not at all
 	planned  time.Time // when the clock goroutine looks next; zero: not at all
+	partial  int       // bytes of messages whose last frame hasn't come
 	down     int       // restarts that are under way: no connection is taken
 	closed   bool
 }
@@ -73,6 +76,7 @@ func Start(ctx context.Context, o Options) (*Broker, error) {
 		keys:     o.Keys,
 		faults:   o.Faults,
 		idle:     cmp.Or(o.idle, defaultIdle),
+		most:     cmp.Or(o.partial, maxPartialBytes),
 		wake:     make(chan struct{}, 1),
 		done:     make(chan struct{}),
 		entities: map[string]*entity{},

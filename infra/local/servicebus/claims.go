@@ -54,9 +54,6 @@ func (c *conn) putToken(now time.Time, operation string, m *amqp.Message) answer
 	if name, _ := strings.CutSuffix(path, managementSuffix); path != "" && c.broker.entities[name] == nil {
 		return answer{status: statusNotFound, text: notFound(host, path).description, condition: condNotFound}
 	}
-	if _, renewed := c.claims[path]; !renewed && len(c.claims) >= maxClaims {
-		return answer{status: statusForbidden, text: "too many claims", condition: condResourceLimit}
-	}
 	c.claims[path] = got
 	c.broker.lookAgain(got.expires)
 	return answer{status: statusAccepted, text: "Accepted"}

@@ -13,14 +13,18 @@ const (
 	// and 255; azservicebus needs three sessions for each sender or receiver.
 	channelMax = 1023
 	handleMax  = 255
-	// maxClaims bounds the entities that one connection may be granted.
-	maxClaims = 4096
-	// maxPartialBytes bounds what a connection holds of messages whose last
+	// maxLinks bounds the links of all sessions of a connection, and maxName the
+	// bytes of a link's name or address. Both are ours.
+	maxLinks = 1000
+	maxName  = 512
+	// maxPartialBytes bounds what all connections hold of messages whose last
 	// frame hasn't come.
-	maxPartialBytes = 64 << 20
+	maxPartialBytes = 128 << 20
 	// maxUnsentBytes bounds what waits to be written to a peer that doesn't
 	// read: beyond it nothing is delivered and no more of its frames are read.
-	maxUnsentBytes = 4 << 20
+	maxUnsentBytes = 1 << 20
+	// maxReplyBytes bounds the answers that wait for a peer to give credit.
+	maxReplyBytes = 4 << 20
 
 	// defaultIdle is the idle time-out that is offered; a peer is given up
 	// after twice that.
@@ -40,7 +44,8 @@ type conn struct {
 	net    net.Conn
 	ctx    context.Context // ends when the connection is dropped
 	cancel context.CancelFunc
-	in     *bufio.Reader // the reader's
+	in     *bufio.Reader // the reader's, as is buf
+	buf    []byte        // the frame that is read
 
 	idle      time.Duration // offered: how often the peer must say something
 	maxFrame  int           // the largest frame that the peer takes; fixed after open
@@ -53,7 +58,8 @@ type conn struct {
 	sessions map[uint16]*session
 	replies  map[string]*link // links that answers go to, by reply-to address
 	claims   map[string]claim // by the path that a token was put for
-	partial  int              // bytes of unfinished messages
+	links    int              // of all sessions
+	waiting  int              // bytes of answers that wait for credit
 	used     time.Time        // when there was a link for the last time
 	opened   bool             // opens were exchanged
 	ending   bool             // what is queued is the last
@@ -67,7 +73,7 @@ func newConn(b *Broker, nc net.Conn) *conn {
 		net:      nc,
 		ctx:      ctx,
 		cancel:   cancel,
-		in:       bufio.NewReaderSize(nc, 32<<10),
+		in:       bufio.NewReaderSize(nc, 4<<10),
 		maxFrame: minMaxFrameSize,
 		idle:     b.idle,
 		wake:     make(chan struct{}, 1),
@@ -129,12 +135,11 @@ func (c *conn) run() error {
 
 // read takes frames until the connection fails or is closed.
 func (c *conn) read() error {
-	buf := make([]byte, maxFrameSize)
 	for {
 		if err := c.net.SetReadDeadline(time.Now().Add(2 * c.idle)); err != nil {
 			return err
 		}
-		f, err := readFrame(c.in, buf)
+		f, err := readFrame(c.in, c.buf)
 		if err == nil && len(f.body) > 0 {
 			err = c.take(f)
 		}

@@ -15,6 +15,7 @@ type Queue struct {
 	TTL                    time.Duration // time to live of messages that set none or a longer one; 0 none
 	DuplicateDetection     time.Duration // how long message ids are remembered; 0 off
 	MaxMessageSize         int           // bytes of an encoded message or batch; default 256 KiB
+	MaxSize                int           // bytes of memory for all messages, dead letters included; default 256 MiB
 	DeadLetterOnExpiration bool          // dead-letter what outlives its time, instead of dropping it
 }
 
@@ -54,6 +55,7 @@ func (b *Broker) addQueue(q Queue) error {
 	q.LockDuration = cmp.Or(q.LockDuration, time.Minute)
 	q.MaxDeliveryCount = cmp.Or(q.MaxDeliveryCount, 10)
 	q.MaxMessageSize = cmp.Or(q.MaxMessageSize, 256<<10)
+	q.MaxSize = cmp.Or(q.MaxSize, 256<<20)
 	live := newQueue(q)
 	main := &entity{name: q.Name, queue: live}
 	dead := &entity{name: q.Name + "/$DeadLetterQueue", queue: live.dead}

@@ -34,11 +34,7 @@ func (q *queue) failed(now time.Time, m *message) {
 		q.makeReady(now, m)
 		return
 	}
-	setProperties(m.content, map[string]any{
-		deadLetterReason:      reasonMaxDeliveryCount,
-		deadLetterDescription: fmt.Sprintf("Message could not be consumed after %d delivery attempts.", m.failures),
-	})
-	q.bury(m)
+	q.buryFor(m, reasonMaxDeliveryCount, fmt.Sprintf("Message could not be consumed after %d delivery attempts.", m.failures))
 }
 
 func (q *queue) expire(m *message) {
@@ -46,7 +42,13 @@ func (q *queue) expire(m *message) {
 		q.remove(m)
 		return
 	}
-	setProperties(m.content, map[string]any{deadLetterReason: reasonExpired, deadLetterDescription: descriptionExpired})
+	q.buryFor(m, reasonExpired, descriptionExpired)
+}
+
+// buryFor is bury with a reason of the broker's own, which always fits.
+func (q *queue) buryFor(m *message, reason, description string) {
+	m.content.ApplicationProperties = withProperties(m.content.ApplicationProperties,
+		map[string]any{deadLetterReason: reason, deadLetterDescription: description})
 	q.bury(m)
 }
 
@@ -57,7 +59,7 @@ func (q *queue) bury(m *message) {
 	letter := *m
 	letter.expires, letter.deferred = time.Time{}, false
 	q.dead.messages[letter.sequence] = &letter
-	q.dead.bytes += letter.size
+	q.dead.bytes += letter.weight
 	q.dead.set(&letter, stateReady, time.Time{})
 	q.dead.ready.add(&letter)
 }

@@ -14,14 +14,14 @@ func (c *conn) handshake() error {
 	if err := c.net.SetDeadline(time.Now().Add(openTimeout)); err != nil {
 		return err
 	}
-	buf := make([]byte, maxFrameSize)
 	if err := c.exchangeHeader(3); err != nil {
 		return err
 	}
+	c.buf = make([]byte, maxFrameSize)
 	if err := c.writeNow(frameTypeSASL, &saslMechanisms{"ANONYMOUS"}); err != nil {
 		return err
 	}
-	init, err := receive[*saslInit](c, buf, frameTypeSASL)
+	init, err := receive[*saslInit](c, frameTypeSASL)
 	if err != nil {
 		return err
 	}
@@ -35,7 +35,7 @@ func (c *conn) handshake() error {
 	if err := c.exchangeHeader(0); err != nil {
 		return err
 	}
-	peer, err := receive[*open](c, buf, frameTypeAMQP)
+	peer, err := receive[*open](c, frameTypeAMQP)
 	if err != nil {
 		return err
 	}
@@ -74,9 +74,9 @@ func (c *conn) writeNow(kind byte, p performative) error {
 }
 
 // receive reads a frame of the handshake, which must be a T.
-func receive[T performative](c *conn, buf []byte, kind byte) (T, error) {
+func receive[T performative](c *conn, kind byte) (T, error) {
 	var zero T
-	f, err := readFrame(c.in, buf)
+	f, err := readFrame(c.in, c.buf)
 	if err != nil {
 		return zero, err
 	}

@@ -7,11 +7,16 @@ import (
 	"github.com/Azure/go-amqp"
 )
 
+// maxHistory is how many message ids a queue remembers. The service names no
+// limit; this one bounds the memory of this process.
+const maxHistory = 1 << 18
+
 // history remembers message ids for as long as duplicates are looked for. It
 // outlives the messages: completing or cancelling one doesn't free its id
 // (https://learn.microsoft.com/azure/service-bus-messaging/duplicate-detection).
 type history struct {
 	window time.Duration // 0: off
+	limit  int           // of ids
 	until  map[string]time.Time
 	order  []string // the keys of until, oldest first
 }

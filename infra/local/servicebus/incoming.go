@@ -35,11 +35,11 @@ func (l *link) take(now time.Time, p *transfer, payload []byte) error {
 		return refusal(condMessageSize, "The received message (delivery-id:%d, size:%d bytes) exceeds the limit (%d bytes) currently allowed on the link.",
 			in.id, size, l.maxMessageSize)
 	}
-	c := l.session.conn
-	if c.partial+len(payload) > maxPartialBytes {
-		return refusal(condResourceLimit, "unfinished messages hold %d bytes", c.partial)
+	b := l.session.conn.broker
+	if b.partial+len(payload) > b.most {
+		return refusal(condResourceLimit, "unfinished messages hold %d bytes", b.partial)
 	}
-	c.partial += len(payload)
+	b.partial += len(payload)
 	in.raw = append(in.raw, payload...)
 	if !p.more {
 		l.dropIncoming()
@@ -50,7 +50,7 @@ func (l *link) take(now time.Time, p *transfer, payload []byte) error {
 
 func (l *link) dropIncoming() {
 	if l.incoming != nil {
-		l.session.conn.partial -= len(l.incoming.raw)
+		l.session.conn.broker.partial -= len(l.incoming.raw)
 		l.incoming = nil
 	}
 }

@@ -8,8 +8,6 @@ import (
 const (
 	// senderCredit is how many messages a sender may send ahead.
 	senderCredit = 1000
-	// maxReplies bounds the answers that wait for a client to take them.
-	maxReplies = 1000
 	// maxRequestSize bounds a request to $cbs.
 	maxRequestSize = 64 << 10
 )
@@ -116,6 +114,9 @@ func (l *link) resolve(t *terminus) *amqpError {
 	if t == nil {
 		return refusal(condInvalidField, "attach names no node")
 	}
+	if len(t.address) > maxName {
+		return refusal(condInvalidField, "address of %d bytes is longer than %d", len(t.address), maxName)
+	}
 	if t.code != codeSource && t.code != codeTarget {
 		return refusal(condNotImplemented, "terminus %#02x", t.code)
 	}
@@ -166,7 +167,7 @@ func (l *link) listen(p *attach) {
 		l.entity.receivers = append(l.entity.receivers, l)
 		return
 	}
-	if p.target != nil {
+	if p.target != nil && len(p.target.address) <= maxName {
 		l.replyTo = p.target.address
 		l.session.conn.replies[l.replyTo] = l
 	}
@@ -213,6 +214,9 @@ func (l *link) release() {
 		delete(c.replies, l.replyTo)
 	}
 	l.dropIncoming()
+	for _, raw := range l.replies {
+		c.waiting -= len(raw)
+	}
 	l.replies = nil
 	for id, d := range l.session.unsettled {
 		if d.link == l {
@@ -255,17 +259,20 @@ func (l *link) reply(raw []byte) {
 	if l.detached {
 		return
 	}
-	if len(l.replies) >= maxReplies {
-		l.detach(refusal(condResourceLimit, "%d answers were not taken", maxReplies))
-		return
-	}
 	l.replies = append(l.replies, raw)
+	c := l.session.conn
+	c.waiting += len(raw)
 	l.sendReplies()
+	if c.waiting > maxReplyBytes {
+		l.detach(refusal(condResourceLimit, "answers of %d bytes were not taken", c.waiting))
+	}
 }
 
 func (l *link) sendReplies() {
-	for len(l.replies) > 0 && l.credit > 0 {
-		l.post([]byte{0}, l.replies[0], true)
+	for len(l.replies) > 0 && l.credit > 0 && len(l.session.outbox) == 0 {
+		raw := l.replies[0]
 		l.replies = l.replies[1:]
+		l.session.conn.waiting -= len(raw)
+		l.post([]byte{0}, raw, true)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"math"
-	"slices"
 	"time"
 
 	"github.com/Azure/go-amqp"
@@ -21,10 +20,10 @@ const (
 	stateDeferred
 )
 
-// parcel is a message as a client sent it, and its encoded size.
+// parcel is a message as a client sent it, and what it weighs in memory.
 type parcel struct {
 	content *amqp.Message
-	size    int
+	weight  int // bytes
 }
 
 // message is one message in one queue.
@@ -60,55 +59,6 @@ const (
 func scheduledTime(content *amqp.Message) time.Time {
 	at, _ := content.Annotations[annotationScheduled].(time.Time)
 	return at
-}
-
-// setProperties sets application properties. It passes over values that aren't
-// of a simple type, which the section doesn't allow
-// (amqp-core-messaging-v1.0 section 3.2.5), and dead-letter texts that aren't
-// text.
-func setProperties(content *amqp.Message, properties map[string]any) {
-	for name, value := range properties {
-		if _, isText := value.(string); !isText && (name == deadLetterReason || name == deadLetterDescription) {
-			continue
-		}
-		value, ok := simpleValue(value)
-		if !ok {
-			continue
-		}
-		if content.ApplicationProperties == nil {
-			content.ApplicationProperties = map[string]any{}
-		}
-		content.ApplicationProperties[name] = value
-	}
-}
-
-// simpleValue returns v as go-amqp encodes it and in memory of its own; false
-// for what isn't of a simple type.
-func simpleValue(v any) (any, bool) {
-	switch v := v.(type) {
-	case symbol:
-		return amqp.Symbol(v), true
-	case []byte:
-		return slices.Clone(v), true
-	case nil, bool, uint8, uint16, uint32, uint64, int8, int16, int32, int64,
-		float32, float64, string, time.Time, amqp.UUID, amqp.Symbol:
-		return v, true
-	}
-	return nil, false
-}
-
-// textKeys returns the entries of an AMQP map whose keys are text.
-func textKeys(m map[any]any) map[string]any {
-	entries := make(map[string]any, len(m))
-	for key, v := range m {
-		switch key := key.(type) {
-		case symbol:
-			entries[string(key)] = v
-		case string:
-			entries[key] = v
-		}
-	}
-	return entries
 }
 
 // encode returns the message as a receiver gets it. Header and properties are

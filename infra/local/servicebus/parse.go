@@ -47,7 +47,25 @@ func parseParcel(raw []byte) (parcel, error) {
 	if err != nil {
 		return parcel{}, err
 	}
-	return parcel{m, len(raw)}, checkMessage(m)
+	return parcel{m, weigh(len(raw), m)}, checkMessage(m)
+}
+
+const (
+	// messageWeight is what a message takes in memory beside its content.
+	messageWeight = 1 << 10
+	// decodedWeight is how much larger a value may get by being decoded: a null
+	// of one byte becomes an interface of 16.
+	decodedWeight = 20
+)
+
+// weigh returns what a message of so many encoded bytes takes in memory at most.
+// Only data sections stay as they are.
+func weigh(encoded int, m *amqp.Message) int {
+	plain := 0
+	for _, data := range m.Data {
+		plain += len(data)
+	}
+	return messageWeight + plain + decodedWeight*(encoded-plain)
 }
 
 // parseMessage decodes one message. Its values are walked first, because
@@ -77,9 +95,14 @@ func parseMessage(raw []byte) (*amqp.Message, error) {
 // the broker sets.
 func checkMessage(m *amqp.Message) error {
 	if m.Properties != nil {
-		if id, _ := m.Properties.MessageID.(string); len(id) > maxMessageID {
-			return fmt.Errorf("message id of %d bytes exceeds the limit of %d", len(id), maxMessageID)
+		text, _ := m.Properties.MessageID.(string)
+		raw, _ := m.Properties.MessageID.([]byte)
+		if n := len(text) + len(raw); n > maxMessageID {
+			return fmt.Errorf("message id of %d bytes exceeds the limit of %d", n, maxMessageID)
 		}
+	}
+	if propertiesSize(m.ApplicationProperties) > maxProperties {
+		return errProperties
 	}
 	if at, ok := m.Annotations[annotationScheduled]; ok {
 		if _, ok := at.(time.Time); !ok {

@@ -9,9 +9,6 @@ import (
 	"github.com/google/uuid"
 )
 
-// maxQueueBytes is how much one queue holds, dead letters included.
-const maxQueueBytes = 256 << 20
-
 var errLockLost = refusal(condMessageLockLost,
 	"The lock supplied is invalid. Either the lock expired, or the message has already been removed from the queue.")
 
@@ -46,7 +43,7 @@ func emptyQueue(config Queue) *queue {
 		locked:   map[amqp.UUID]*message{},
 		ready:    heapOf[*message]{less: func(a, b *message) bool { return a.sequence < b.sequence }},
 		timeline: heapOf[event]{less: func(a, b event) bool { return a.at.Before(b.at) }},
-		history:  history{window: config.DuplicateDetection, until: map[string]time.Time{}},
+		history:  history{window: config.DuplicateDetection, limit: maxHistory, until: map[string]time.Time{}},
 	}
 }
 
@@ -56,12 +53,12 @@ func emptyQueue(config Queue) *queue {
 // sent to a dead-letter queue.
 func (q *queue) send(now time.Time, parcels ...parcel) ([]int64, error) {
 	q.advance(now)
-	bytes := q.bytes + q.dead.bytes
+	more := 0
 	for _, p := range parcels {
-		bytes += p.size
+		more += p.weight
 	}
-	if bytes > maxQueueBytes {
-		return nil, refusal(condResourceLimit, "the queue is full: it holds %d bytes", q.bytes+q.dead.bytes)
+	if err := q.room(more, len(parcels)); err != nil {
+		return nil, err
 	}
 	sequences := make([]int64, 0, len(parcels))
 	for _, p := range parcels {
@@ -74,10 +71,26 @@ func (q *queue) send(now time.Time, parcels ...parcel) ([]int64, error) {
 	return sequences, nil
 }
 
+// room says whether the queue, with its dead letters, may take so many bytes and
+// message ids more.
+func (q *queue) room(bytes, ids int) error {
+	held := q.bytes
+	if q.dead != nil {
+		held += q.dead.bytes
+	}
+	if held+bytes > q.config.MaxSize {
+		return refusal(condResourceLimit, "the queue is full: it holds %d bytes", held)
+	}
+	if len(q.history.until)+ids > q.history.limit {
+		return refusal(condResourceLimit, "%d message ids are remembered to find duplicates", len(q.history.until))
+	}
+	return nil
+}
+
 func (q *queue) add(now time.Time, p parcel) {
 	m := &message{parcel: p, sequence: q.sequence, enqueued: now}
 	q.messages[m.sequence] = m
-	q.bytes += m.size
+	q.bytes += m.weight
 	if at := scheduledTime(m.content); at.After(now) {
 		q.set(m, stateScheduled, at)
 		return
@@ -159,8 +172,10 @@ func (q *queue) settle(now time.Time, token amqp.UUID, s settlement) error {
 	if s.kind == settleDeadLetter && q.dead == nil {
 		return refusal(condNotAllowed, "a message in a dead-letter queue cannot be dead-lettered")
 	}
+	if err := q.modify(m, s.properties); err != nil {
+		return err
+	}
 	delete(q.locked, token)
-	setProperties(m.content, s.properties)
 	switch s.kind {
 	case settleComplete:
 		q.remove(m)
@@ -174,6 +189,25 @@ func (q *queue) settle(now time.Time, token amqp.UUID, s settlement) error {
 	case settleDeadLetter:
 		q.bury(m)
 	}
+	return nil
+}
+
+// modify sets application properties of a message.
+func (q *queue) modify(m *message, properties map[string]any) error {
+	changed := withProperties(m.content.ApplicationProperties, properties)
+	size := propertiesSize(changed)
+	if size > maxProperties {
+		return errProperties
+	}
+	grown := decodedWeight * (size - propertiesSize(m.content.ApplicationProperties))
+	if grown > 0 {
+		if err := q.room(grown, 0); err != nil {
+			return err
+		}
+	}
+	m.content.ApplicationProperties = changed
+	m.weight += grown
+	q.bytes += grown
 	return nil
 }
 
@@ -256,6 +290,6 @@ func (q *queue) makeReady(now time.Time, m *message) {
 
 func (q *queue) remove(m *message) {
 	delete(q.messages, m.sequence)
-	q.bytes -= m.size
+	q.bytes -= m.weight
 	q.set(m, stateGone, time.Time{})
 }

@@ -331,8 +331,8 @@ func TestReceiveAndDelete(t *testing.T) {
 }
 
 func TestFullQueueRefuses(t *testing.T) {
-	q := newClock(t, Queue{})
-	if _, err := q.queue.send(q.now, parcel{text("a"), maxQueueBytes - 1}); err != nil {
+	q := newClock(t, Queue{MaxSize: 100})
+	if _, err := q.queue.send(q.now, parcel{text("a"), 99}); err != nil {
 		t.Fatal(err)
 	}
 	_, err := q.queue.send(q.now, parcel{text("b"), 1}, parcel{text("c"), 1})

@@ -76,6 +76,7 @@ func (s *session) release() {
 	for _, l := range s.links {
 		l.release()
 	}
+	s.conn.links -= len(s.links)
 	clear(s.links)
 	clear(s.unsettled)
 	s.outbox = nil
@@ -98,6 +99,10 @@ func (s *session) attach(now time.Time, p *attach) error {
 	switch {
 	case p.handle > handleMax:
 		return refusal(condNotAllowed, "handle %d is above the limit of %d", p.handle, handleMax)
+	case len(p.name) > maxName:
+		return refusal(condInvalidField, "link name of %d bytes is longer than %d", len(p.name), maxName)
+	case s.conn.links >= maxLinks:
+		return refusal(condResourceLimit, "the connection has %d links", s.conn.links)
 	case s.links[p.handle] != nil:
 		return refusal(condHandleInUse, "handle %d has a link already", p.handle)
 	case !p.receiver && p.initialDeliveryCount == nil:
@@ -109,7 +114,7 @@ func (s *session) attach(now time.Time, p *attach) error {
 		address = t.address
 	}
 	refuse := func(_ int32, err *amqpError) {
-		s.links[p.handle] = l
+		s.add(l)
 		l.refuse(p, err)
 	}
 	var err *amqpError
@@ -122,13 +127,18 @@ func (s *session) attach(now time.Time, p *attach) error {
 			case err != nil:
 				refuse(0, err)
 			default:
-				s.links[p.handle] = l
+				s.add(l)
 				l.accept(p)
 			}
 		},
 		refuse: refuse,
 	})
 	return nil
+}
+
+func (s *session) add(l *link) {
+	s.links[l.handle] = l
+	s.conn.links++
 }
 
 func (s *session) flow(p *flow) error {
@@ -138,6 +148,9 @@ func (s *session) flow(p *flow) error {
 	}
 	s.remoteWindow = left(p.incomingWindow, s.nextOutgoingID-peerExpects)
 	s.flush()
+	for _, l := range s.links {
+		l.sendReplies()
+	}
 	if p.handle == nil {
 		if p.echo {
 			s.sendFlow(&flow{})
@@ -284,6 +297,7 @@ func (s *session) detach(p *detach) error {
 		return refusal(condUnattachedHandle, "handle %d has no link", p.handle)
 	}
 	delete(s.links, p.handle)
+	s.conn.links--
 	if !l.detached {
 		l.release()
 		s.conn.send(s.channel, &detach{handle: p.handle, closed: true}, nil)
