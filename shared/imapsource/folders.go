@@ -153,7 +153,10 @@ func (s *source) reveal(list []*imap.ListData) (notes map[string]string) {
 func nameOf(raw string) (name, note string) {
 	name, err := decodeName(raw)
 	if err != nil {
-		name, note = readableName(raw), "the server's name is no valid modified UTF-7"
+		note = "the server's name is no valid modified UTF-7"
+		if name, err = decodeUTF7(raw, false); err != nil {
+			name = readableName(raw)
+		}
 	}
 	if name == "" {
 		name = "_"
@@ -182,15 +185,33 @@ func (t *tree) folders(list []*imap.ListData, odd map[string]string) []migrate.S
 		}
 		seen[data.Mailbox] = true
 		f := migrate.SourceFolder{Name: data.Mailbox, Path: path, Selectable: selectable, Space: space, Odd: odd[data.Mailbox]}
-		if t.isVirtual(data.Mailbox) {
+		if t.isVirtual(data.Mailbox, data.Delim) {
 			f.Use = migrate.UseVirtual
 		}
 		out = append(out, f)
 		attributes = append(attributes, data.Attrs)
 	}
-	assignUses(out, attributes)
+	out = withParents(out)
+	assignUses(out, append(attributes, make([][]imap.MailboxAttr, len(out)-len(attributes))...))
 	slices.SortStableFunc(out, compareFolders)
 	return out
+}
+
+// withParents adds the folders above others that a server leaves out because they hold nothing, as
+// Dovecot does: Archives may have a role although only Archives/2019 exists.
+func withParents(folders []migrate.SourceFolder) []migrate.SourceFolder {
+	key := func(path []string) string { return strings.Join(path, "\x00") }
+	known := make(map[string]bool, len(folders))
+	for _, f := range folders {
+		known[key(f.Path)] = true
+	}
+	for _, f := range folders {
+		for n := len(f.Path) - 1; n > 0 && !known[key(f.Path[:n])] && len(folders) < 2*maxFolders; n-- {
+			known[key(f.Path[:n])] = true
+			folders = append(folders, migrate.SourceFolder{Name: strings.Join(f.Path[:n], "/"), Path: f.Path[:n:n], Space: f.Space})
+		}
+	}
+	return folders
 }
 
 // compareFolders puts INBOX first, then orders by path.

@@ -2,8 +2,10 @@ package imapsource
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/emersion/go-imap/v2"
 
@@ -49,7 +51,7 @@ func TestFolderMapping(t *testing.T) {
 			"INBOX=inbox Gesendet=sent Papierkorb=trash Sent=sent"},
 		{"two names merge",
 			mapped(tree{}, mb("Sent Items"), mb("Sent Messages"), mb("Work/Sent")),
-			"Sent_Items=sent Sent_Messages=sent Work>Sent"},
+			"Sent_Items=sent Sent_Messages=sent Work! Work>Sent"},
 		{"one attribute each",
 			mapped(tree{}, mb("b", imap.MailboxAttrSent), mb("a", imap.MailboxAttrSent, imap.MailboxAttrTrash), mb("c", imap.MailboxAttrAll), mb("d", imap.MailboxAttrFlagged)),
 			"a=sent b c=all d=flagged"},
@@ -58,21 +60,21 @@ func TestFolderMapping(t *testing.T) {
 			"Archivio=archive Correo_no_deseado=junk Entwürfe=drafts Éléments_supprimés=trash"},
 		{"personal prefix",
 			mapped(tree{personal: "INBOX."}, dotted("INBOX"), dotted("INBOX.Sent"), dotted("INBOX.a.b")),
-			"INBOX=inbox a>b Sent=sent"},
-		{"below INBOX without a prefix", mapped(tree{}, mb("INBOX"), mb("INBOX/Sent"), mb("INBOX/x/Sent")), "INBOX=inbox INBOX>Sent=sent INBOX>x>Sent"},
-		{"others' folders are told apart and have no role", mapped(tree{foreign: []space{{"user/", migrate.OtherUsers}, {"shared/", migrate.Shared}}}, mb("INBOX"), mb("user/b/Sent", imap.MailboxAttrSent), mb("shared"), mb("sharedx")), "INBOX=inbox shared@shared sharedx user>b>Sent@other-users"},
-		{"root", mapped(tree{root: "users/anna"}, mb("INBOX"), mb("users/anna/INBOX"), mb("users/anna/a/b"), mb("users/anna2/x"), mb("users/anna", imap.MailboxAttrNoSelect)), "INBOX=inbox a>b"},
+			"INBOX=inbox a! a>b Sent=sent"},
+		{"below INBOX without a prefix", mapped(tree{}, mb("INBOX"), mb("INBOX/Sent"), mb("INBOX/x/Sent")), "INBOX=inbox INBOX>Sent=sent INBOX>x! INBOX>x>Sent"},
+		{"others' folders are told apart and have no role", mapped(tree{foreign: []space{{"user/", migrate.OtherUsers}, {"shared/", migrate.Shared}}}, mb("INBOX"), mb("user/b/Sent", imap.MailboxAttrSent), mb("shared"), mb("sharedx")), "INBOX=inbox shared@shared sharedx user!@other-users user>b!@other-users user>b>Sent@other-users"},
+		{"root", mapped(tree{root: "users/anna"}, mb("INBOX"), mb("users/anna/INBOX"), mb("users/anna/a/b"), mb("users/anna2/x"), mb("users/anna", imap.MailboxAttrNoSelect)), "INBOX=inbox a! a>b"},
 		{"root with the other delimiter and mail itself", mapped(tree{root: "/old/anna/", personal: "INBOX."}, dotted("INBOX.old.anna"), dotted("INBOX.old.anna.x")), "INBOX=inbox x"},
 		{"attributes in any case", mapped(tree{}, mb("a", "\\NOSELECT"), mb("b", "\\nonexistent"), mb("c", "\\DRAFTS")), "a! b! c=drafts"},
 		{"XLIST's words", mapped(tree{}, mb("a", "\\Spam"), mb("b", "\\AllMail"), mb("c", "\\Starred"), mb("d", "\\Important"), mb("INBOX", "\\Inbox")), "INBOX=inbox a=junk b=all c=flagged d=important"},
 		{"a personal namespace of views", mapped(tree{virtual: []string{"virtual/"}}, mb("virtual", imap.MailboxAttrNoSelect), mb("virtual/All", imap.MailboxAttrAll), mb("virtual/Sent", imap.MailboxAttrSent), mb("virtually")),
 			"virtual! virtual>All=all virtual>Sent=virtual virtually"},
 		{"a container with a usual name", mapped(tree{}, mb("Archive", imap.MailboxAttrNoSelect), mb("Archive/2019")), "Archive=archive! Archive>2019"},
-		{"without NAMESPACE everything lies below INBOX", mapped(tree{guess: true}, dotted("INBOX"), dotted("INBOX.Sent"), dotted("INBOX.a.b")), "INBOX=inbox a>b Sent=sent"},
+		{"without NAMESPACE everything lies below INBOX", mapped(tree{guess: true}, dotted("INBOX"), dotted("INBOX.Sent"), dotted("INBOX.a.b")), "INBOX=inbox a! a>b Sent=sent"},
 		{"without NAMESPACE some lie beside INBOX", mapped(tree{guess: true}, dotted("INBOX"), dotted("INBOX.x"), dotted("Sent")), "INBOX=inbox INBOX>x Sent=sent"},
 		{"INBOX in another case", mapped(tree{personal: "INBOX."}, dotted("Inbox.x")), "x"},
 		{"decomposed names are composed", mapped(tree{}, mb("Entwu\u0308rfe")), "Entwürfe=drafts"},
-		{"no delimiter and empty segments", mapped(tree{}, &imap.ListData{Mailbox: "a/b"}, mb("x//y/"), mb("/")), "a/b x>y"},
+		{"no delimiter and empty segments", mapped(tree{}, &imap.ListData{Mailbox: "a/b"}, mb("x//y/"), mb("/")), "a/b x! x>y"},
 	} {
 		if got := normal(c.got); got != c.want {
 			t.Errorf("%s: %s, want %s", c.name, got, c.want)
@@ -108,7 +110,7 @@ func TestNamespacePrefixes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := fmt.Sprint(folders), "[{INBOX [INBOX] inbox true  } {INBOX.Out [Out] sent true  } {user.x [user x]  true other-users }]"; got != want {
+	if got, want := fmt.Sprint(folders), "[{INBOX [INBOX] inbox true  } {INBOX.Out [Out] sent true  } {user [user]  false other-users } {user.x [user x]  true other-users }]"; got != want {
 		t.Errorf("folders %s, want %s", got, want)
 	}
 	if len(commands) != 1 || commands[0] != `LIST "" "*" RETURN (SPECIAL-USE)` {
@@ -133,6 +135,101 @@ func TestDecodeName(t *testing.T) {
 	if got := readableName("M\xfcll \x80"); got != "Müll €" {
 		t.Errorf("readable: %q", got)
 	}
+}
+
+// A server that lists raw UTF-8, or spells modified UTF-7 in another way than we do, gets its own
+// spelling back: it would not know ours.
+func TestNamesGoBackAsTheyCame(t *testing.T) {
+	raw := []string{"Büro", "&AGE-b", "caf\xe9", "&APw-&APw-", "x&", "&JiAmIQ-", "B&APw-ro 2", "&BBAEMQQyACYEMwQ0BDU-"}
+	var examined []string
+	s := dial(t, scripted(t, hello, func(p *peer, tag, command string) bool {
+		switch {
+		case strings.HasPrefix(command, "LIST"):
+			for _, name := range raw {
+				p.send("* LIST () \"/\" {%d}\r\n%s\r\n", len(name), name)
+			}
+			p.send("%s OK done\r\n", tag)
+			return true
+		case strings.HasPrefix(command, "EXAMINE"):
+			examined = append(examined, strings.Trim(strings.TrimPrefix(command, "EXAMINE "), `"`))
+		}
+		return false
+	}))
+	folders, err := s.Folders(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var odd []string
+	for _, f := range folders {
+		if _, err := s.Open(t.Context(), f.Name); err != nil {
+			t.Errorf("%q: %v", f.Name, err)
+		}
+		if f.Odd != "" {
+			odd = append(odd, f.Name)
+		}
+	}
+	slices.Sort(examined)
+	slices.Sort(raw)
+	if !slices.Equal(examined, raw) {
+		t.Errorf("examined %q, want %q", examined, raw)
+	}
+	if want := "ab|café|x&|üü|Абв&где"; strings.Join(odd, "|") != want {
+		t.Errorf("odd names %q, want %s", odd, want)
+	}
+}
+
+// Two names that read the same stay two folders, with the same names whatever the order.
+func TestNamesThatReadTheSame(t *testing.T) {
+	names := func(lines ...string) string {
+		s := dial(t, scripted(t, hello, func(p *peer, tag, command string) bool {
+			if !strings.HasPrefix(command, "LIST") {
+				return false
+			}
+			for _, line := range lines {
+				p.send("* LIST () \"/\" \"%s\"\r\n", line)
+			}
+			p.send("%s OK done\r\n", tag)
+			return true
+		}))
+		folders, err := s.Folders(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out []string
+		for _, f := range folders {
+			out = append(out, f.Name)
+		}
+		return strings.Join(out, "|")
+	}
+	a, b, c := "M&APw-ll", "M\xfcll", "Müll"
+	if one, other := names(a, b, c), names(c, b, a); one != other || one != "Müll|Müll~|Müll~~" {
+		t.Errorf("%s and %s", one, other)
+	}
+}
+
+func FuzzUTF7(f *testing.F) {
+	for _, name := range []string{"B&APw-ro", "Büro", "a&b", "&-", "&2D3eAA-", "\x00\x1f", "日本", "&AAA-"} {
+		f.Add(name)
+	}
+	f.Fuzz(func(t *testing.T, name string) {
+		if decoded, err := decodeName(name); err == nil {
+			again, err := decodeName(encodeName(decoded))
+			if err != nil || again != decoded {
+				t.Errorf("%q is %q, which is written %q, which is %q, %v", name, decoded, encodeName(decoded), again, err)
+			}
+		}
+		if utf8.ValidString(name) {
+			encoded := encodeName(name)
+			if decoded, err := decodeName(encoded); err != nil || decoded != name {
+				t.Errorf("%q is written %q, which is %q, %v", name, encoded, decoded, err)
+			}
+			for _, c := range []byte(encoded) {
+				if c < ' ' || c > '~' {
+					t.Errorf("%q is written %q", name, encoded)
+				}
+			}
+		}
+	})
 }
 
 func FuzzFolderMapping(f *testing.F) {

@@ -12,11 +12,12 @@ import (
 
 // tree tells by the names of LIST responses whose folders they are and where they lie.
 type tree struct {
-	root     string   // UserRoot, or empty
-	personal string   // the prefix of the user's own folders, such as "INBOX."
-	guess    bool     // personal is to be guessed from the list
-	virtual  []string // prefixes of the user's folders that show what others hold
-	foreign  []space  // what belongs to others
+	root     string        // UserRoot, or empty
+	personal string        // the prefix of the user's own folders, such as "INBOX."
+	guess    bool          // personal is to be guessed from the list
+	virtual  []string      // prefixes of the user's folders that show what others hold
+	foreign  []space       // what belongs to others
+	rest     migrate.Space // whose everything else is
 }
 
 type space struct {
@@ -43,8 +44,10 @@ func (t *tree) namespaces(n *imap.NamespaceData) {
 
 func (t *tree) others(spaces []imap.NamespaceDescriptor, whose migrate.Space) {
 	for _, s := range spaces {
-		// An empty prefix would be everything, the user's own folders too.
-		if prefix := decodedPrefix(s.Prefix); prefix != "" && prefix != t.personal {
+		switch prefix := decodedPrefix(s.Prefix); {
+		case prefix == "" && t.personal != "": // all that does not begin with the personal prefix, as at Cyrus
+			t.rest = whose
+		case prefix != "" && prefix != t.personal:
 			t.foreign = append(t.foreign, space{prefix, whose})
 		}
 	}
@@ -113,14 +116,24 @@ func (t *tree) place(name string, delimiter rune) (path []string, whose migrate.
 		return path, migrate.Own, ok
 	}
 	for _, s := range t.foreign {
-		if hasPrefix(name, s.prefix) || strings.EqualFold(name, strings.TrimSuffix(s.prefix, string(delimiter))) {
+		// hMailServer gives the prefix without the delimiter at its end.
+		top := strings.TrimSuffix(s.prefix, string(delimiter))
+		if strings.EqualFold(name, top) || hasPrefix(name, top+string(delimiter)) {
 			return segments(name, delimiter), s.whose, true
 		}
+	}
+	if t.rest != migrate.Own && !hasPrefix(name, t.personal) && !strings.EqualFold(name, "INBOX") && !t.isVirtual(name, delimiter) {
+		return segments(name, delimiter), t.rest, true
 	}
 	return segments(t.withoutPrefix(name), delimiter), migrate.Own, true
 }
 
-func (t *tree) isVirtual(name string) bool {
+// isVirtual reports whether a folder shows what others hold by its name. The personal namespace's
+// prefix is such a name: Dovecot lists "Mail" for a prefix "Mail/", and shows INBOX in it.
+func (t *tree) isVirtual(name string, delimiter rune) bool {
+	if t.root == "" && len(t.personal) > 0 && name == strings.TrimSuffix(t.personal, string(delimiter)) && !strings.EqualFold(name, "INBOX") {
+		return true
+	}
 	return slices.ContainsFunc(t.virtual, func(prefix string) bool { return hasPrefix(name, prefix) })
 }
 

@@ -16,7 +16,11 @@ var (
 
 // decodeName decodes a folder name in modified UTF-7 (RFC 3501 section 5.1.3). Raw UTF-8, which some
 // servers send, is taken as it is.
-func decodeName(name string) (string, error) {
+func decodeName(name string) (string, error) { return decodeUTF7(name, true) }
+
+// decodeUTF7 also reads, if it is not strict, what servers write that encode too much: a printable
+// character within base64 (Yandex, modern-email/defects issue 46), or one part behind another.
+func decodeUTF7(name string, strict bool) (string, error) {
 	if !utf8.ValidString(name) {
 		return "", errNotUTF7
 	}
@@ -43,8 +47,8 @@ func decodeName(name string) (string, error) {
 			shifted = false
 			continue
 		}
-		text, ok := decodePart(part)
-		if !ok || shifted {
+		text, ok := decodePart(part, strict)
+		if !ok || shifted && strict {
 			return "", errNotUTF7
 		}
 		b.WriteString(text)
@@ -84,7 +88,7 @@ func encodeName(name string) string {
 }
 
 // decodePart decodes what stands between "&" and "-".
-func decodePart(part string) (string, bool) {
+func decodePart(part string, strict bool) (string, bool) {
 	octets, err := nameBase64.Strict().DecodeString(part)
 	if err != nil || len(octets)%2 != 0 || strings.ContainsAny(part, "\r\n") {
 		return "", false
@@ -95,7 +99,7 @@ func decodePart(part string) (string, bool) {
 	}
 	for i := 0; i < len(units); i++ {
 		switch u := rune(units[i]); {
-		case ' ' <= u && u < 0x7f:
+		case ' ' <= u && u < 0x7f && strict:
 			return "", false // would be written as itself
 		case utf16.IsSurrogate(u):
 			if i+1 == len(units) || utf16.DecodeRune(u, rune(units[i+1])) == utf8.RuneError {

@@ -142,10 +142,10 @@ func (l *layout) notes(listed []SourceFolder, cursors []*FolderCursor) []FolderN
 		path := joinPath(f.Path)
 		reason := l.reason(f)
 		switch {
+		case !f.Selectable:
+			continue
 		case f.Space != Own && reason != "":
 			others[f.Space]++
-			continue
-		case !f.Selectable:
 			continue
 		case reason != "":
 			notes = append(notes, FolderNote{Folder: path, Text: reason})

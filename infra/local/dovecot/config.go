@@ -108,26 +108,7 @@ userdb {
   driver = static
   args = uid=%[2]s gid=%[3]s home=%[1]s/mail/%%u
 }
-namespace inbox {
-  inbox = yes
-  separator = /
-  mailbox Drafts {
-    special_use = \Drafts
-  }
-  mailbox Junk {
-    special_use = \Junk
-  }
-  mailbox Trash {
-    special_use = \Trash
-  }
-  mailbox Sent {
-    special_use = \Sent
-  }
-  mailbox Archive {
-    special_use = \Archive
-  }
-}
-service anvil {
+%[11]sservice anvil {
   chroot =
   # No delay of every login from an address after a wrong password: all come from one.
   unix_listener anvil-auth-penalty {
@@ -153,7 +134,7 @@ service imap {
 service stats {
   chroot =
 }
-`, s.dir, s.owner.name, s.owner.group, tlsPort, plainPort, login, internal, s.internalGroup(internal), s.signIn.settings(s.dir), s.signIn.databases(s.dir))
+`, s.dir, s.owner.name, s.owner.group, tlsPort, plainPort, login, internal, s.internalGroup(internal), s.signIn.settings(s.dir), s.signIn.databases(s.dir), s.layout.namespaces(s.dir))
 }
 
 func (s *Server) internalGroup(user string) string {

@@ -30,6 +30,9 @@ type Options struct {
 	// SignIn is how clients may sign in besides PLAIN and LOGIN with a user's own password.
 	SignIn SignIn
 
+	// Layout is how mailboxes look over IMAP.
+	Layout Layout
+
 	// Logger gets the server's starts and stops. Default: nothing is logged. Dovecot's own log is
 	// Dir/dovecot.log.
 	Logger *slog.Logger
@@ -40,6 +43,7 @@ type Server struct {
 	dir    string
 	temp   bool
 	signIn SignIn
+	layout Layout
 	logger *slog.Logger
 	owner  owner
 	cmd    *exec.Cmd
@@ -60,7 +64,7 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	if err := needs.Debian(ctx, o.SignIn.packages()...); err != nil {
 		return nil, err
 	}
-	s := &Server{dir: o.Dir, signIn: o.SignIn, logger: o.Logger, exited: make(chan struct{})}
+	s := &Server{dir: o.Dir, signIn: o.SignIn, layout: o.Layout, logger: o.Logger, exited: make(chan struct{})}
 	if s.logger == nil {
 		s.logger = slog.New(slog.DiscardHandler)
 	}
@@ -106,6 +110,9 @@ func (s *Server) prepare() error {
 		return err
 	}
 	if s.ca, err = Certificates(s.dir); err != nil {
+		return err
+	}
+	if err := s.layout.make(s.dir, s.owner); err != nil {
 		return err
 	}
 	for name, content := range s.signIn.files() {

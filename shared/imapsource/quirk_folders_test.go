@@ -1,0 +1,171 @@
+package imapsource
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"mailferry/shared/migrate"
+)
+
+// What servers answer to NAMESPACE, LIST and XLIST. Each transcript says where its lines come from.
+
+// listing answers by command; what it leaves out is empty.
+func listing(capabilities string, answers map[string][]string) hook {
+	return func(p *peer, tag, command string) bool {
+		if strings.HasPrefix(command, "AUTHENTICATE") {
+			p.send("%s OK [CAPABILITY %s] in\r\n", tag, capabilities)
+			return true
+		}
+		if word, _, _ := strings.Cut(command, " "); word != "LIST" && word != "XLIST" && word != "NAMESPACE" {
+			return false
+		}
+		for _, line := range answers[command] {
+			p.send("* %s\r\n", line)
+		}
+		p.send("%s OK done\r\n", tag)
+		return true
+	}
+}
+
+// shownFolders writes the folders as "path=role!@space".
+func shownFolders(t *testing.T, e migrate.Endpoint, change ...func(*migrate.Endpoint)) []string {
+	t.Helper()
+	for _, c := range change {
+		c(&e)
+	}
+	folders, err := dial(t, e).Folders(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []string
+	for _, f := range folders {
+		text := strings.Join(f.Path, ">")
+		if f.Use != "" {
+			text += "=" + string(f.Use)
+		}
+		if !f.Selectable {
+			text += "!"
+		}
+		if f.Space != migrate.Own {
+			text += "@" + string(f.Space)
+		}
+		out = append(out, text)
+	}
+	return out
+}
+
+func wantShown(t *testing.T, got []string, want ...string) {
+	t.Helper()
+	if fmt.Sprintf("%q", got) != fmt.Sprintf("%q", want) {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+}
+
+// zm-mailbox 2b7f9787, store/src/java/com/zimbra/cs/imap: the capabilities are ImapHandler.java:140-144,
+// NAMESPACE is :3115, a line of LIST :2540-2625 (getFolderAttrs): special uses come with XLIST only,
+// which calls Junk \Spam, flagged mail \Starred and a search for everything \AllMail; folders that are
+// mounted have none, and lie in the user's own tree. "\NoSelect" is written so.
+func TestZimbraTellsRolesByXlist(t *testing.T) {
+	answers := map[string][]string{
+		"NAMESPACE": {`NAMESPACE (("" "/")) (("/home/" "/")) NIL`},
+		`LIST "" "*"`: {
+			`LIST (\HasNoChildren) "/" "INBOX"`, `LIST (\NoInferiors) "/" "Junk"`, `LIST (\HasNoChildren) "/" "Sent"`, `LIST (\HasNoChildren) "/" "Trash"`,
+			`LIST (\HasNoChildren) "/" "Drafts"`, `LIST (\HasNoChildren) "/" "Starred mail"`, `LIST (\HasNoChildren) "/" "Everything"`,
+			`LIST (\NoSelect \HasChildren) "/" "Clients"`, `LIST (\HasNoChildren) "/" "Clients/A&-B"`, `LIST (\HasNoChildren) "/" "Bob's Inbox"`,
+		},
+		`XLIST "" "*"`: {
+			`XLIST (\HasNoChildren \Inbox) "/" "INBOX"`, `XLIST (\NoInferiors \Spam) "/" "Junk"`, `XLIST (\HasNoChildren \Sent) "/" "Sent"`, `XLIST (\HasNoChildren \Trash) "/" "Trash"`,
+			`XLIST (\HasNoChildren \Drafts) "/" "Drafts"`, `XLIST (\HasNoChildren \Starred) "/" "Starred mail"`, `XLIST (\HasNoChildren \AllMail) "/" "Everything"`,
+		},
+		`LIST "" "/home/*"`: {`LIST (\NoSelect) "/" "/home/bob"`, `LIST (\HasNoChildren) "/" "/home/bob/Sent"`},
+	}
+	own := []string{"INBOX=inbox", "Bob's Inbox", "Clients!", "Clients>A&B", "Drafts=drafts", "Everything=all", "Junk=junk", "Sent=sent", "Starred mail=flagged", "Trash=trash"}
+	const capabilities = "IMAP4rev1 LIST-EXTENDED LIST-STATUS NAMESPACE XLIST"
+	wantShown(t, shownFolders(t, scripted(t, hello, listing(capabilities, answers))), own...)
+	everything := shownFolders(t, scripted(t, hello, listing(capabilities, answers)), func(e *migrate.Endpoint) { e.IncludeOtherUsers = true })
+	others := []string{"home!@other-users", "home>bob!@other-users", "home>bob>Sent@other-users"}
+	wantShown(t, everything, append(append(append([]string{}, own[:6]...), others...), own[6:]...)...)
+}
+
+// hmailserver 4d11f81d, hmailserver/source/Server/IMAP: the capabilities are
+// IMAPCommandCapability.cpp:19-45; NAMESPACE, whose prefix has no delimiter at its end, is
+// IMAPCommandNamespace.cpp:33-40; a line of LIST FolderListCreator.cpp:130-159. The delimiter is a
+// setting (IMAPConfiguration.cpp:187-215), and "\" one of its values.
+func TestHMailServerFolders(t *testing.T) {
+	for _, delimiter := range []string{".", "/", `\\`} {
+		answers := map[string][]string{
+			"NAMESPACE": {`NAMESPACE (("" "` + delimiter + `")) NIL (("#Public" "` + delimiter + `"))`},
+			`LIST "" "*"`: {
+				`LIST (\HasChildren) "` + delimiter + `" "INBOX"`, `LIST (\HasNoChildren) "` + delimiter + `" "INBOX` + delimiter + `Old"`, `LIST (\HasNoChildren) "` + delimiter + `" "Sent Items"`,
+				`LIST (\HasNoChildren) "` + delimiter + `" "#Publications"`,
+				`LIST (\HasNoChildren) "` + delimiter + `" "#Public` + delimiter + `Team"`, `LIST (\HasChildren \Noselect) "` + delimiter + `" "#Public"`,
+			},
+		}
+		got := shownFolders(t, scripted(t, hello, listing("IMAP4 IMAP4rev1 CHILDREN IDLE QUOTA SORT ACL NAMESPACE RIGHTS=texk", answers)))
+		wantShown(t, got, "INBOX=inbox", "#Public!@shared", "#Public>Team@shared", "#Publications", "INBOX>Old", "Sent Items=sent")
+	}
+}
+
+// Gmail: https://developers.google.com/workspace/gmail/imap/imap-extensions, sections "Checking for the
+// presence of extensions" and "Special-Use Extension of the LIST command": the attributes come without
+// being asked for, and SPECIAL-USE is not among the capabilities that are shown there.
+func TestGmailFolders(t *testing.T) {
+	lines := []string{
+		`LIST (\HasNoChildren) "/" "INBOX"`, `LIST (\Noselect \HasChildren) "/" "[Gmail]"`, `LIST (\HasNoChildren \All) "/" "[Gmail]/All Mail"`,
+		`LIST (\HasNoChildren \Drafts) "/" "[Gmail]/Drafts"`, `LIST (\HasNoChildren \Important) "/" "[Gmail]/Important"`,
+		`LIST (\HasNoChildren \Sent) "/" "[Gmail]/Sent Mail"`, `LIST (\HasNoChildren \Junk) "/" "[Gmail]/Spam"`,
+		`LIST (\HasNoChildren \Flagged) "/" "[Gmail]/Starred"`, `LIST (\HasNoChildren \Trash) "/" "[Gmail]/Trash"`,
+	}
+	answers := map[string][]string{`LIST "" "*"`: lines}
+	got := shownFolders(t, scripted(t, hello, listing("IMAP4rev1 UNSELECT LITERAL+ IDLE NAMESPACE QUOTA ID XLIST CHILDREN X-GM-EXT-1", answers)))
+	wantShown(t, got, "INBOX=inbox", "[Gmail]!", "[Gmail]>All Mail=all", "[Gmail]>Drafts=drafts", "[Gmail]>Important=important", "[Gmail]>Sent Mail=sent",
+		"[Gmail]>Spam=junk", "[Gmail]>Starred=flagged", "[Gmail]>Trash=trash")
+}
+
+// Exchange: the capabilities and lines are of a log in jstedfast/MailKit issue 1282 (2021): names are
+// atoms, INBOX is written Inbox, some roles are marked without SPECIAL-USE, and folders that hold no
+// mail are listed.
+func TestExchangeListsFoldersThatHoldNoMail(t *testing.T) {
+	answers := map[string][]string{
+		"NAMESPACE": {`NAMESPACE (("" "/")) NIL NIL`},
+		`LIST "" "*"`: {
+			`LIST (\Marked \HasNoChildren) "/" app`, `LIST (\HasNoChildren) "/" Archive`, `LIST (\Marked \HasNoChildren \Trash) "/" Deleted`, `LIST (\Marked \HasNoChildren \Drafts) "/" Drafts`,
+			`LIST (\Marked \HasNoChildren) "/" Inbox`, `LIST (\Marked \HasNoChildren \Junk) "/" Junk`, `LIST (\HasNoChildren) "/" Notes`, `LIST (\HasNoChildren) "/" Outbox`,
+		},
+	}
+	got := shownFolders(t, scripted(t, hello, listing("IMAP4 IMAP4rev1 AUTH=PLAIN AUTH=XOAUTH2 SASL-IR UIDPLUS MOVE ID UNSELECT CHILDREN IDLE NAMESPACE LITERAL+", answers)))
+	wantShown(t, got, "INBOX=inbox", "app", "Archive=archive", "Deleted=trash", "Drafts=drafts", "Junk=junk", "Notes", "Outbox")
+}
+
+// Courier: the capabilities and lines are of a log in owncloud-archive/mail issue 1320 (2016). They come
+// in no order, children before their parents, and everything lies below INBOX; NAMESPACE is refused
+// here to see that the prefix is found without it.
+func TestCourierListsInNoOrder(t *testing.T) {
+	answers := map[string][]string{`LIST "" "*"`: {
+		`LIST (\HasNoChildren) "." "INBOX.Sent.2012"`, `LIST (\HasNoChildren) "." "INBOX.Archive.Bruiloft Ruud &- Manon.Aanzoek"`,
+		`LIST (\HasChildren) "." "INBOX.Twinklemedia.Oude correspondentie"`, `LIST (\HasNoChildren) "." "INBOX.Drafts"`,
+		`LIST (\HasNoChildren) "." "INBOX.Twinklemedia.Oude correspondentie.Charles Poelmans"`, `LIST (\HasChildren) "." "INBOX"`,
+	}}
+	h := listing("IMAP4rev1 UIDPLUS CHILDREN NAMESPACE THREAD=ORDEREDSUBJECT THREAD=REFERENCES SORT QUOTA IDLE AUTH=PLAIN ACL ACL2=UNION", answers)
+	got := shownFolders(t, scripted(t, hello, func(p *peer, tag, command string) bool {
+		if command == "NAMESPACE" {
+			p.send("%s NO not here\r\n", tag)
+			return true
+		}
+		return h(p, tag, command)
+	}))
+	wantShown(t, got, "INBOX=inbox", "Archive=archive!", "Archive>Bruiloft Ruud & Manon!", "Archive>Bruiloft Ruud & Manon>Aanzoek", "Drafts=drafts",
+		"Sent=sent!", "Sent>2012", "Twinklemedia!", "Twinklemedia>Oude correspondentie", "Twinklemedia>Oude correspondentie>Charles Poelmans")
+}
+
+// Cyrus: NAMESPACE and LIST are those of nextcloud/mail issue 566 (2017): the shared namespace has no
+// prefix, and is what lies in no other.
+func TestCyrusSharedNamespaceWithoutAPrefix(t *testing.T) {
+	answers := map[string][]string{
+		"NAMESPACE":   {`NAMESPACE (("INBOX." ".")) (("user." ".")) (("" "."))`},
+		`LIST "" "*"`: {`LIST (\HasChildren) "." INBOX`, `LIST (\HasChildren) "." INBOX.Archiv`, `LIST (\HasChildren) "." pub.shared`},
+	}
+	got := shownFolders(t, scripted(t, hello, listing("IMAP4rev1 NAMESPACE", answers)))
+	wantShown(t, got, "INBOX=inbox", "Archiv=archive", "pub!@shared", "pub>shared@shared")
+}
