@@ -9,9 +9,10 @@ import (
 )
 
 const (
-	// channelMax and handleMax bound sessions and links. Service Bus says 4999
-	// and 255; azservicebus needs three sessions for each sender or receiver.
-	channelMax = 1023
+	// channelMax and handleMax bound sessions and links, as Service Bus does in
+	// the traces of https://github.com/Azure/azure-sdk-for-java/issues/31966 and
+	// https://github.com/noodlefrenzy/node-amqp10/issues/299.
+	channelMax = 4999
 	handleMax  = 255
 	// maxLinks bounds the links of all sessions of a connection, and maxName the
 	// bytes of a link's name or address. Both are ours.
@@ -26,9 +27,9 @@ const (
 	// maxReplyBytes bounds the answers that wait for a peer to give credit.
 	maxReplyBytes = 4 << 20
 
-	// defaultIdle is the idle time-out that is offered; a peer is given up
-	// after twice that.
-	defaultIdle  = time.Minute
+	// defaultIdle is the idle time-out that is offered, as in the first of those
+	// traces; a peer is given up after twice that.
+	defaultIdle  = 2 * time.Minute
 	openTimeout  = 30 * time.Second
 	writeTimeout = 30 * time.Second
 	minKeepAlive = 50 * time.Millisecond

@@ -31,6 +31,9 @@ func TestBadRequests(t *testing.T) {
 		status    int32
 	}{
 		"unknown operation":         {main, "com.microsoft:dance", fields{}, statusNotImplemented},
+		"session lock":              {main, "com.microsoft:renew-session-lock", fields{}, statusNotImplemented},
+		"session state":             {main, "com.microsoft:get-session-state", fields{}, statusNotImplemented},
+		"sessions":                  {main, "com.microsoft:get-message-sessions", fields{}, statusNotImplemented},
 		"foreign operation":         {main, "renew-lock", fields{}, statusNotImplemented},
 		"body that is no map":       {main, "com.microsoft:renew-lock", "x", statusBadRequest},
 		"no lock tokens":            {main, "com.microsoft:renew-lock", fields{}, statusBadRequest},

@@ -149,6 +149,8 @@ func decodeAttach(f *fields) *attach {
 		source:               decodeTerminus(f, 5),
 		target:               decodeTerminus(f, 6),
 		initialDeliveryCount: pointer[uint32](f, 9),
+		maxMessageSize:       field[uint64](f, 10, 0),
+		properties:           field[map[any]any](f, 13, nil),
 	}
 }
 

@@ -59,6 +59,38 @@ func TestHandshakeRefusals(t *testing.T) {
 	})
 }
 
+// The broker's open names the limits that Service Bus names.
+func TestOpenNamesTheLimits(t *testing.T) {
+	p := dial(t, startBroker(t, Options{}))
+	p.header(3)
+	if v, err := (&reader{p.frame().body}).value(0); err != nil || !reflect.DeepEqual(v, any(compose(codeMechanisms, symbol("ANONYMOUS")))) {
+		t.Fatalf("mechanisms %#v, %v", v, err)
+	}
+	p.sendFrame(frameTypeSASL, &saslInit{"ANONYMOUS"}, nil)
+	if v, err := (&reader{p.frame().body}).value(0); err != nil || !reflect.DeepEqual(v, any(compose(codeOutcome, uint8(0)))) {
+		t.Fatalf("outcome %#v, %v", v, err)
+	}
+	p.header(0)
+	p.send(&open{containerID: "c"})
+	if o := expect[*open](p); o.maxFrameSize != 65536 || o.channelMax != 4999 || o.idleTimeout != 120_000 || o.containerID == "" {
+		t.Errorf("opened with %+v", o)
+	}
+	p.send(&begin{incomingWindow: 1, outgoingWindow: 1})
+	if b := expect[*begin](p); b.incomingWindow != 5000 || b.handleMax != 255 || b.remoteChannel == nil || *b.remoteChannel != 0 {
+		t.Errorf("began with %+v", b)
+	}
+}
+
+// A sender's attach is answered with the size of a message and of a batch.
+func TestAttachNamesTheMaximumSize(t *testing.T) {
+	p := attached(t, startBroker(t, Options{}), open{}, 100, fromQ())
+	p.send(&attach{name: "x", handle: 1, sndSettle: sndMixed, initialDeliveryCount: new(uint32), target: &terminus{code: codeTarget, address: "Q"}})
+	a := expect[*attach](p)
+	if a.maxMessageSize != 256<<10 || a.properties[maxMessageBatchSize] != uint64(256<<10) || a.target.address != "Q" {
+		t.Errorf("attached with %+v", a)
+	}
+}
+
 func TestConnectionErrors(t *testing.T) {
 	b := startBroker(t, Options{})
 	for name, c := range map[string]struct {

@@ -250,6 +250,8 @@ func TestScheduledMessage(t *testing.T) {
 	q.nothing()
 	q.pass(time.Millisecond)
 	m := q.take("later")
+	q.send(at("earlier", q.now.Add(-time.Hour))) // is enqueued at once
+	q.take("earlier")
 	if m.sequence <= scheduled || !m.enqueued.Equal(q.now) || !m.expires.Equal(q.now.Add(time.Minute)) {
 		t.Errorf("activated as %d at %v until %v", m.sequence, m.enqueued, m.expires)
 	}
@@ -354,5 +356,31 @@ func TestExpiredMessagesAreForgotten(t *testing.T) {
 	}
 	if n, m := q.ready.Len(), q.timeline.Len(); n > 100 || m > 100 {
 		t.Errorf("%d ready entries and %d events for one message", n, m)
+	}
+}
+
+// What Service Bus refuses at a queue's creation is no queue here either.
+func TestQueueLimits(t *testing.T) {
+	for name, bad := range map[string]Queue{
+		"long lock":        {LockDuration: 5*time.Minute + 1},
+		"negative lock":    {LockDuration: -1},
+		"short window":     {DuplicateDetection: 20*time.Second - 1},
+		"long window":      {DuplicateDetection: 7*24*time.Hour + 1},
+		"short life":       {TTL: time.Second - 1},
+		"many deliveries":  {MaxDeliveryCount: 2001},
+		"negative size":    {MaxMessageSize: -1},
+		"too large a size": {MaxMessageSize: 100<<20 + 1},
+	} {
+		bad.Name = "q"
+		if b, err := Start(t.Context(), Options{Queues: []Queue{bad}}); err == nil {
+			b.Close()
+			t.Errorf("%s: accepted", name)
+		}
+	}
+	for _, good := range []Queue{
+		{LockDuration: 5 * time.Minute, DuplicateDetection: 20 * time.Second, TTL: time.Second, MaxDeliveryCount: 2000, MaxMessageSize: 100 << 20},
+		{DuplicateDetection: 7 * 24 * time.Hour, MaxDeliveryCount: 1},
+	} {
+		newClock(t, good)
 	}
 }

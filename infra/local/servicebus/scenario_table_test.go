@@ -33,7 +33,7 @@ var scenarios = []scenario{
 		o.finish(r)
 	}, []string{"a delivery 1", "b delivery 1"}},
 
-	{"receive and delete", Queue{}, func(o *observer) {
+	{"receive-and-delete", Queue{}, func(o *observer) {
 		o.send("a")
 		o.takeNext(o.receiver(&sb.ReceiverOptions{ReceiveMode: sb.ReceiveModeReceiveAndDelete}))
 		o.counts()
@@ -82,7 +82,7 @@ var scenarios = []scenario{
 		o.counts()
 	}, []string{"a delivery 1", "a delivery 1", "dead: why / because", "active 0 locked 0 scheduled 0 dead 1 delivered 1"}},
 
-	{"settle by token", Queue{}, func(o *observer) {
+	{"settle-by-token", Queue{}, func(o *observer) {
 		o.send("a", "b", "c")
 		r := o.receiver(nil)
 		var held []*sb.ReceivedMessage
@@ -98,7 +98,7 @@ var scenarios = []scenario{
 	}, []string{"a delivery 1", "b delivery 1", "c delivery 1", "again: lock lost", "b delivery 2", "tried yes",
 		"c delivery 1", "dead: why / because"}},
 
-	{"renew lock", Queue{LockDuration: time.Minute}, func(o *observer) {
+	{"renew-lock", Queue{LockDuration: time.Minute}, func(o *observer) {
 		o.send("a")
 		r := o.receiver(nil)
 		m := o.takeNext(r)
@@ -111,7 +111,7 @@ var scenarios = []scenario{
 		o.refused("renew", r.RenewMessageLock(o.ctx, m, nil))
 	}, []string{"a delivery 1", "renewed by 50", "renew: lock lost"}},
 
-	{"lock expiry", Queue{LockDuration: time.Minute}, func(o *observer) {
+	{"lock-expiry", Queue{LockDuration: time.Minute}, func(o *observer) {
 		o.send("a")
 		r := o.receiver(nil)
 		first := o.takeNext(r)
@@ -121,7 +121,7 @@ var scenarios = []scenario{
 		o.refused("second", r.CompleteMessage(o.ctx, second, nil))
 	}, []string{"a delivery 1", "a delivery 2", "first: lock lost", "second: done"}},
 
-	{"maximum delivery count", Queue{MaxDeliveryCount: 3}, func(o *observer) {
+	{"maximum-delivery-count", Queue{MaxDeliveryCount: 3}, func(o *observer) {
 		o.send("a")
 		r := o.receiver(nil)
 		for range 3 {
@@ -131,7 +131,7 @@ var scenarios = []scenario{
 	}, []string{"a delivery 1", "a delivery 2", "a delivery 3", "a delivery 4",
 		"dead: MaxDeliveryCountExceeded / Message could not be consumed after 3 delivery attempts."}},
 
-	{"time to live", Queue{TTL: time.Minute, DeadLetterOnExpiration: true}, func(o *observer) {
+	{"time-to-live", Queue{TTL: time.Minute, DeadLetterOnExpiration: true}, func(o *observer) {
 		o.must(o.sender.SendMessage(o.ctx, &sb.Message{MessageID: to.Ptr("a"), TimeToLive: to.Ptr(30 * time.Second)}, nil))
 		o.clock.pass(30 * time.Second)
 		o.sayDead()
@@ -171,28 +171,28 @@ var scenarios = []scenario{
 		o.sayPeeked()
 	}, []string{"a delivery 1", "peeked a number 1 state 0", "peeked b number 2 state 0", "peeked c number 3 state 2"}},
 
-	{"too large", Queue{MaxMessageSize: 1000}, func(o *observer) {
+	{"too-large", Queue{MaxMessageSize: 1000}, func(o *observer) {
 		o.refused("small", o.sender.SendMessage(o.ctx, &sb.Message{Body: make([]byte, 500)}, nil))
 		o.refused("send", o.sender.SendMessage(o.ctx, &sb.Message{Body: make([]byte, 2000)}, nil))
 		o.counts()
 	}, []string{"small: done", "send: too large", "active 1 locked 0 scheduled 0 dead 0 delivered 0"}},
 
-	{"unknown queue", Queue{}, func(o *observer) { o.sendTo("nowhere") }, []string{"send: not found"}},
+	{"unknown-queue", Queue{}, func(o *observer) { o.sendTo("nowhere") }, []string{"send: not found"}},
 
-	{"session filter", Queue{}, func(o *observer) {
+	{"session-filter", Queue{}, func(o *observer) {
 		_, err := o.client.AcceptSessionForQueue(o.ctx, "q", "s", nil)
 		o.refused("accept", err)
 		o.send("a")
 		o.counts()
 	}, []string{"accept: not allowed", "active 1 locked 0 scheduled 0 dead 0 delivered 0"}},
 
-	{"send to dead letters", Queue{}, func(o *observer) { o.sendTo("q/$DeadLetterQueue") }, []string{"send: not allowed"}},
+	{"send-to-dead-letters", Queue{}, func(o *observer) { o.sendTo("q/$DeadLetterQueue") }, []string{"send: not allowed"}},
 
-	{"wrong key", Queue{}, func(o *observer) {
+	{"wrong-key", Queue{}, func(o *observer) {
 		o.refused("send", o.as("root", "wrong").sender.SendMessage(o.ctx, &sb.Message{}, nil))
 	}, []string{"send: unauthorized"}},
 
-	{"expired token", Queue{}, func(o *observer) {
+	{"expired-token", Queue{}, func(o *observer) {
 		client := o.connect("Endpoint=sb://" + o.Addr() + ";UseDevelopmentEmulator=true;SharedAccessSignature=" +
 			sasToken(scenarioKeys[0], o.Addr(), time.Unix(1, 0)))
 		sender, err := client.NewSender("q", nil)
@@ -200,7 +200,7 @@ var scenarios = []scenario{
 		o.refused("send", sender.SendMessage(o.ctx, &sb.Message{}, nil))
 	}, []string{"send: unauthorized"}},
 
-	{"missing right", Queue{}, func(o *observer) {
+	{"missing-right", Queue{}, func(o *observer) {
 		sender := o.as("sender", "sender")
 		sender.send("a")
 		_, err := sender.receiver(nil).ReceiveMessages(o.ctx, 1, nil)

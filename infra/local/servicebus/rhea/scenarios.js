@@ -121,7 +121,7 @@ const scenarios = {
         await b.complete(r, await b.take(r));
         await b.complete(r, await b.take(r));
     },
-    async 'receive and delete'(b) {
+    async 'receive-and-delete'(b) {
         await b.sendAll('a');
         await b.take(await b.receiver({ del: true }));
         await counts();
@@ -165,7 +165,7 @@ const scenarios = {
         await b.sayDead();
         await counts();
     },
-    async 'settle by token'(b) {
+    async 'settle-by-token'(b) {
         await b.sendAll('a', 'b', 'c');
         const r = await b.receiver();
         const tokens = [];
@@ -177,7 +177,7 @@ const scenarios = {
         say(`tried ${(await b.take(r)).m.application_properties.tried}`);
         await b.sayDead();
     },
-    async 'renew lock'(b) {
+    async 'renew-lock'(b) {
         await b.sendAll('a');
         const r = await b.receiver();
         const got = await b.take(r);
@@ -190,7 +190,7 @@ const scenarios = {
         await b.complete(r, got);
         await refused('renew', b.renew(token));
     },
-    async 'lock expiry'(b) {
+    async 'lock-expiry'(b) {
         await b.sendAll('a');
         const r = await b.receiver();
         const first = await b.take(r);
@@ -199,7 +199,7 @@ const scenarios = {
         await refused('first', b.complete(r, first));
         await refused('second', b.complete(r, second));
     },
-    async 'maximum delivery count'(b) {
+    async 'maximum-delivery-count'(b) {
         await b.sendAll('a');
         const r = await b.receiver();
         for (let i = 0; i < 3; i++) {
@@ -208,7 +208,7 @@ const scenarios = {
         }
         await b.sayDead();
     },
-    async 'time to live'(b) {
+    async 'time-to-live'(b) {
         await b.send(b.sender, text('a', { ttl: 30000 }));
         await pass(30);
         await b.sayDead();
@@ -243,35 +243,35 @@ const scenarios = {
         await b.take(await b.receiver());
         await b.peek();
     },
-    async 'too large'(b) {
+    async 'too-large'(b) {
         const limit = Number(b.sender.remote.attach.max_message_size);
         if (limit !== 1000) throw new Error(`the attach says max-message-size ${limit}`);
         await refused('small', b.send(b.sender, text('a', { body: message.data_section(Buffer.alloc(500)) })));
         await refused('send', b.send(b.sender, text('a', { body: message.data_section(Buffer.alloc(2000)) })));
         await counts();
     },
-    async 'unknown queue'(b) {
+    async 'unknown-queue'(b) {
         await refused('send', b.claim('nowhere'));
     },
-    async 'session filter'(b) {
+    async 'session-filter'(b) {
         const filter = { [SESSION_FILTER]: types.wrap_described('s', 0x137000000c) };
         await refused('accept', b.receiver({ filter }));
         await b.sendAll('a');
         await counts();
     },
-    async 'send to dead letters'(b) {
+    async 'send-to-dead-letters'(b) {
         await b.claim('q/$DeadLetterQueue');
         await refused('send', b.openSender('q/$DeadLetterQueue'));
     },
-    async 'wrong key'(b) {
+    async 'wrong-key'(b) {
         b.options.key.secret = 'wrong';
         await refused('send', b.claim('q'));
     },
-    async 'expired token'(b) {
+    async 'expired-token'(b) {
         b.options.expires = 1;
         await refused('send', b.claim('q'));
     },
-    async 'missing right'(b) {
+    async 'missing-right'(b) {
         b.options.key = { name: 'sender', secret: 'sender' };
         await b.claim('q');
         const sender = await b.openSender('q');
