@@ -221,7 +221,7 @@ func TestDovecotShowsNews(t *testing.T) {
 // A large message streams: what is allocated does not grow with it.
 func TestDovecotStreamsALargeMessage(t *testing.T) {
 	server := realServer(t, "u")
-	const octets = 100 << 20
+	const octets = 150 << 20
 	message := make([]byte, 0, octets+100)
 	message = append(message, "Subject: large\r\n\r\n"...)
 	line := bytes.Repeat([]byte("x"), 74)

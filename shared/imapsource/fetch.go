@@ -119,9 +119,10 @@ func (f *fetcher) ask(uids migrate.UIDSet) error {
 	return f.ask(upper)
 }
 
-// describeFirst asks for what a server with late flags is to be asked before.
+// describeFirst asks for the flags by themselves, if they are not known, until the server was seen to
+// send them before the body.
 func (f *fetcher) describeFirst(uids migrate.UIDSet) error {
-	if !f.s.lateFlags {
+	if f.s.earlyFlags {
 		return nil
 	}
 	for uid := range uids.Descending {
@@ -275,14 +276,12 @@ func (f *fetcher) identify(got *items, known *migrate.MessageInfo) (info migrate
 	case known != nil:
 		return *known, got.info.UID == 0 || got.info.UID == known.UID
 	case got.complete():
+		f.s.earlyFlags = true
 		return got.info, true
-	case got.info.UID != 0 && got.date && !got.flags && ok:
+	case ok && got.info.UID != 0 && got.date && !got.flags:
 		// Zimbra sends them behind the body (zm-mailbox, ImapHandler.java, doFETCH: i4msg.getFlags
 		// is printed after pspec.write).
-		f.s.lateFlags = true
 		return described, true
-	case got.info.UID != 0 && got.date && !got.flags:
-		f.s.lateFlags = true
 	}
 	return info, false
 }

@@ -82,15 +82,7 @@ func FuzzResponses(f *testing.F) {
 	f.Add([]byte("T1 NO x\r\n* 2 FETCH (BODY[] {3}\r\nabc UID 1)\r\nT2 OK\r\n"), byte(3))
 	f.Add([]byte("T1 OK\r\nT2 OK [UIDVALIDITY 5]\r\n* 1 FETCH (X {2}\r\nab BODY[]<0> \"a\" ((\"{1}\r\n"), byte(7))
 	f.Fuzz(func(t *testing.T, text []byte, chunk byte) {
-		parts := [][]byte{nil}
-		for line := range bytes.Lines(text) {
-			last := len(parts) - 1
-			parts[last] = append(parts[last], line...)
-			if line[0] == 'T' {
-				parts = append(parts, nil)
-			}
-		}
-		s := played(newTape(parts, int(chunk)+1, time.Millisecond))
+		s := played(newTape(inParts(text), int(chunk)+1, time.Millisecond))
 		// Every call ends when the tape does.
 		_, _ = s.Folders(t.Context())
 		_, _ = s.States(t.Context(), []string{"A", "INBOX"})
@@ -106,6 +98,19 @@ func FuzzResponses(f *testing.F) {
 		s.Close()
 		<-s.client.Closed()
 	})
+}
+
+// inParts cuts what a server says behind each tagged response.
+func inParts(text []byte) [][]byte {
+	parts := [][]byte{nil}
+	for line := range bytes.Lines(text) {
+		last := len(parts) - 1
+		parts[last] = append(parts[last], line...)
+		if line[0] == 'T' {
+			parts = append(parts, nil)
+		}
+	}
+	return parts
 }
 
 // played returns a signed-in source that hears a tape.

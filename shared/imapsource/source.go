@@ -27,7 +27,7 @@ type source struct {
 	validity   uint32                              // its UIDVALIDITY
 	noPartial  bool                                // the server was caught giving wrong parts of messages
 	bySequence bool                                // it delivers messages by sequence number only
-	lateFlags  bool                                // it sends the flags behind the body
+	earlyFlags bool                                // it was seen to send the flags before the body
 	known      map[migrate.UID]migrate.MessageInfo // from the last description
 
 	mu     sync.Mutex // guards the replacement of session against abort

@@ -17,11 +17,11 @@ import (
 func TestCutWithinALiteralIsNoEndOfMessage(t *testing.T) {
 	for range 20 {
 		s := opened(t, func(p *peer, tag, command string) bool {
-			if isFetch(command) {
+			if isBodyFetch(command) {
 				p.send("* 1 FETCH (UID 7 %s BODY[] {100000}\r\n%s", meta, strings.Repeat("x", 30000))
 				p.Close()
 			}
-			return isFetch(command)
+			return isBodyFetch(command)
 		})
 		var read error
 		err := s.Fetch(t.Context(), migrate.UIDsOf(7), func(_ migrate.MessageInfo, _ int64, body io.Reader) error {
@@ -50,7 +50,7 @@ func TestSilentServerIsGivenUpOn(t *testing.T) {
 func TestSlowLiteralIsNoStall(t *testing.T) {
 	const octets = 40
 	e := scripted(t, hello, func(p *peer, tag, command string) bool {
-		if isFetch(command) {
+		if isBodyFetch(command) {
 			p.send("* 1 FETCH (UID 7 %s BODY[] {%d}\r\n", meta, octets)
 			tick := time.NewTicker(20 * time.Millisecond)
 			defer tick.Stop()
@@ -60,7 +60,7 @@ func TestSlowLiteralIsNoStall(t *testing.T) {
 			}
 			p.send(")\r\n%s OK done\r\n", tag)
 		}
-		return isFetch(command)
+		return isBodyFetch(command)
 	})
 	s := dialStall(t, e, 400*time.Millisecond)
 	if _, err := s.Open(t.Context(), "INBOX"); err != nil {
@@ -75,10 +75,10 @@ func TestSlowLiteralIsNoStall(t *testing.T) {
 // Cancelling and closing end a call although a literal is unread (T5).
 func TestCancelAndCloseEndAnUnreadLiteral(t *testing.T) {
 	endless := func(p *peer, tag, command string) bool {
-		if isFetch(command) {
+		if isBodyFetch(command) {
 			p.send("* 1 FETCH (UID 7 %s BODY[] {1000000}\r\nx", meta)
 		}
-		return isFetch(command)
+		return isBodyFetch(command)
 	}
 	t.Run("cancel", func(t *testing.T) {
 		s := opened(t, endless)

@@ -82,7 +82,8 @@ func libraries(ctx context.Context, pkgs []string) ([]string, error) {
 	}
 	var found []string
 	for line := range strings.Lines(string(out)) {
-		if name, ok := strings.CutPrefix(strings.TrimSpace(line), "Depends: lib"); ok {
+		line = strings.TrimPrefix(strings.TrimSpace(line), "|") // one of several that would do
+		if name, ok := strings.CutPrefix(line, "Depends: lib"); ok {
 			found = append(found, "lib"+name)
 		}
 	}
