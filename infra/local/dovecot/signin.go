@@ -15,6 +15,9 @@ type SignIn struct {
 	// without a domain knows one. Empty: ntlm is not offered.
 	NTLMPassword string
 
+	// ClearTextRefused refuses PLAIN and LOGIN outside of TLS.
+	ClearTextRefused bool
+
 	// Master may open every mailbox, as user*master or by PLAIN's authorization identity. Empty: nobody.
 	Master, MasterPassword string
 
@@ -49,7 +52,11 @@ func (s SignIn) environment() []string {
 // settings are the global settings.
 func (s SignIn) settings(dir string) string {
 	var b strings.Builder
-	b.WriteString("disable_plaintext_auth = no\n")
+	refuse := "no"
+	if s.ClearTextRefused {
+		refuse = "yes"
+	}
+	fmt.Fprintf(&b, "disable_plaintext_auth = %s\n", refuse)
 	mechanisms := append([]string{"plain", "login"}, s.Mechanisms...)
 	if s.NTLMPassword != "" {
 		mechanisms = append(mechanisms, "ntlm")

@@ -31,6 +31,7 @@ func TestGraphWellKnownFolders(t *testing.T) {
 		}
 	}
 	g.want(g.get("/users/"+anna+"/mailFolders/Posteingang"), 400, "ErrorInvalidIdMalformed")
+	g.want(g.get("/users/"+anna+"/mailFolders/syncissues"), 404, "ErrorItemNotFound") // which this mailbox has not got
 	r := g.want(g.get("/users/"+olaf+"/mailFolders/msgfolderroot/childFolders?$top=100"), 200, "")
 	if !slices.Contains(names(r.values()), "Gesendete Elemente") {
 		t.Errorf("got %q", names(r.values()))

@@ -1,7 +1,6 @@
 package imap
 
 import (
-	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -89,23 +88,22 @@ func (s *session) receive(size int64) (store.Body, error) {
 type lineMeter struct {
 	r             io.Reader
 	line, longest int
+	cr            bool // the last octet was a CR, which counts unless LF follows
 }
 
 func (m *lineMeter) Read(p []byte) (int, error) {
 	n, err := m.r.Read(p)
-	for rest := p[:n]; len(rest) > 0; {
-		end := bytes.IndexByte(rest, '\n')
-		if end < 0 {
-			m.line += len(rest)
-			m.longest = max(m.longest, m.line)
-			break
+	for _, c := range p[:n] {
+		if m.cr && c != '\n' {
+			m.line++
 		}
-		length := m.line + end
-		if end > 0 && rest[end-1] == '\r' {
-			length--
+		switch m.cr = c == '\r'; {
+		case c == '\n':
+			m.line = 0
+		case !m.cr:
+			m.line++
 		}
-		m.longest = max(m.longest, length)
-		m.line, rest = 0, rest[end+1:]
+		m.longest = max(m.longest, m.line)
 	}
 	return n, err
 }

@@ -58,8 +58,9 @@ func (r *reader) read() (command, error) {
 	for {
 		line, err := r.line(&budget)
 		if errors.Is(err, errTooLong) && len(p.stack[0]) == 0 {
-			tag, _, _ := strings.Cut(line[:min(len(line), keptEnd)], " ")
-			p.add(value{text: tag})
+			if tag, _, ok := strings.Cut(line[:min(len(line), keptEnd)], " "); ok {
+				p.add(value{text: tag})
+			}
 		}
 		if err != nil {
 			return p.command(), r.skipLiteral(line, err)

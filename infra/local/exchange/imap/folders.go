@@ -153,28 +153,24 @@ func (s *session) list(c command) (string, error) {
 }
 
 // match tells whether a LIST pattern fits: "*" stands for anything, "%" for
-// anything within a level.
+// anything within a level. It takes time of pattern times name at most.
 func match(pattern, name string) bool {
-	for pattern != "" {
-		p := pattern[0]
+	// at[i] tells whether what was read of the pattern fits the first i octets.
+	at := make([]bool, len(name)+1)
+	at[0] = true
+	for _, p := range []byte(pattern) {
 		if p == '*' || p == '%' {
-			pattern = strings.TrimLeft(pattern, string(p))
-			for i := 0; i <= len(name); i++ {
-				if match(pattern, name[i:]) {
-					return true
-				}
-				if i < len(name) && p == '%' && name[i] == '/' {
-					break
-				}
+			for i := range len(name) {
+				at[i+1] = at[i+1] || at[i] && (p == '*' || name[i] != '/')
 			}
-			return false
+			continue
 		}
-		if name == "" || name[0] != p {
-			return false
+		for i := len(name); i > 0; i-- {
+			at[i] = at[i-1] && name[i-1] == p
 		}
-		pattern, name = pattern[1:], name[1:]
+		at[0] = false
 	}
-	return name == ""
+	return at[len(name)]
 }
 
 // quote writes a string as an atom where that is possible, else quoted.

@@ -100,6 +100,10 @@ func TestMatch(t *testing.T) {
 		{"a%c", "a/b/c", false},
 		{"inbox", "inbox", true},
 		{"in", "inbox", false},
+		{"", "", true},
+		{"a%/%", "ab/cd", true},
+		{"%b%", "a/b", false},
+		{strings.Repeat("*x", 200) + "*y", strings.Repeat("x", 400), false}, // in no time
 	}
 	for _, tt := range tests {
 		if got := match(tt.pattern, tt.name); got != tt.want {

@@ -198,14 +198,25 @@ func (m *Mailbox) Folder(id uint64) (Folder, error) {
 	return m.snapshot(f), nil
 }
 
-// WellKnownID returns the id of the folder that Graph calls name.
+// unmade are well-known folders that a mailbox gets when somebody needs them;
+// those here never do.
+var unmade = []string{
+	"clutter", "conflicts", "localfailures", "scheduled", "searchfolders", "serverfailures", "syncissues",
+}
+
+// unmadeID is the id of no folder.
+const unmadeID = firstFolderID - 1
+
+// WellKnownID returns the id of the folder that Graph calls name. The mailbox
+// need not have it.
 func WellKnownID(name string) (uint64, bool) {
 	for _, w := range wellKnown {
 		if strings.EqualFold(w.key, name) {
 			return w.id, true
 		}
 	}
-	return 0, false
+	known := slices.ContainsFunc(unmade, func(n string) bool { return strings.EqualFold(n, name) })
+	return unmadeID, known
 }
 
 // CreateFolder makes a folder. Names of siblings differ by more than case,

@@ -47,7 +47,7 @@ func (m *Mailbox) NamedProperties() int {
 // FindFolder looks a folder up by Graph's well-known name, or by the display
 // names on the way to it, with "/" between them, regardless of case.
 func (m *Mailbox) FindFolder(name string) (Folder, error) {
-	if id, ok := WellKnownID(name); ok {
+	if id, ok := WellKnownID(name); ok && id != unmadeID {
 		return m.Folder(id)
 	}
 	return m.FolderByPath(strings.Split(name, "/"))
