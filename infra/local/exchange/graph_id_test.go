@@ -61,6 +61,7 @@ func TestGraphFolderIDs(t *testing.T) {
 	if r := g.want(g.get(base+"/archive/childFolders"), 200, ""); len(r.values()) != 1 {
 		t.Errorf("got %s", r.raw)
 	}
+	g.want(g.do("POST", "/users/"+olaf+"/mailFolders", map[string]any{"displayName": "A"}), 201, "") // the same number
 	g.want(g.get("/users/"+olaf+"/mailFolders/"+id), 404, "ErrorItemNotFound")
 	g.want(g.get(base+"/A"), 400, "ErrorInvalidIdMalformed")
 }
@@ -71,6 +72,7 @@ func TestGraphMessageInFolder(t *testing.T) {
 	id := g.make(anna, "inbox", 1)[0]
 	g.want(g.get("/users/"+anna+"/mailFolders/inbox/messages/"+id), 200, "")
 	g.want(g.get("/users/"+anna+"/mailFolders/archive/messages/"+id), 404, "ErrorItemNotFound")
+	g.make(olaf, "inbox", 1) // the same number
 	g.want(g.get("/users/"+olaf+"/messages/"+id), 404, "ErrorItemNotFound")
 	g.want(g.do("DELETE", "/users/"+anna+"/mailFolders/inbox/messages/"+id, nil), 204, "")
 	g.want(g.get("/users/"+anna+"/messages/"+id), 404, "ErrorItemNotFound")
