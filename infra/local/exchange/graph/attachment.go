@@ -114,14 +114,15 @@ func (r *request) hasAttachments(it *store.Item, h store.Header) bool {
 // (https://learn.microsoft.com/graph/outlook-large-attachments: 3,640,066 for
 // 3,483,322).
 func (r *request) attachmentJSON(it *store.Item, a attachment, content io.Reader) (map[string]any, error) {
-	bytes, err := io.ReadAll(content)
+	wanted := !a.item && (r.query.attach || r.query.has("contentBytes", true))
+	size, encoded, err := encode(content, wanted)
 	if err != nil {
-		bytes = nil // what cannot be decoded is empty
+		return nil, err
 	}
 	out := map[string]any{}
 	all := map[string]any{
 		"lastModifiedDateTime": stamp(it.Modified), "name": a.name, "contentType": a.contentType,
-		"size": len(bytes)*1045/1000 + 172, "isInline": a.inline,
+		"size": size*1045/1000 + 172, "isInline": a.inline,
 	}
 	if a.item {
 		out["@odata.type"] = "#microsoft.graph.itemAttachment"
@@ -129,7 +130,7 @@ func (r *request) attachmentJSON(it *store.Item, a attachment, content io.Reader
 	} else {
 		out["@odata.type"] = "#microsoft.graph.fileAttachment"
 		all["contentId"], all["contentLocation"] = orNull(a.contentID), nil
-		all["contentBytes"] = base64.StdEncoding.EncodeToString(bytes)
+		all["contentBytes"] = encoded
 	}
 	for name, v := range all {
 		if r.query.attach || r.query.has(name, true) {
@@ -138,6 +139,19 @@ func (r *request) attachmentJSON(it *store.Item, a attachment, content io.Reader
 	}
 	out["id"] = attachmentID(r.mailbox, it, r.immutable, a.key)
 	return out, nil
+}
+
+// encode measures a content, and encodes it if that is wanted. What cannot be
+// decoded of a message's part ends it.
+func encode(content io.Reader, wanted bool) (size int64, encoded string, err error) {
+	var out strings.Builder
+	if wanted {
+		w := base64.NewEncoder(base64.StdEncoding, &out)
+		size, _ = io.Copy(w, content)
+		return size, out.String(), w.Close()
+	}
+	size, _ = io.Copy(io.Discard, content)
+	return size, "", nil
 }
 
 func orNull(s string) any {
