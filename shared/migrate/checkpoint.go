@@ -102,6 +102,7 @@ type FolderCursor struct {
 	Known       FolderState  `json:"known,omitzero"`     // the state in which every message had an outcome or was in doubt; zero after taking a UID out of Done
 	Listed      time.Time    `json:"listed,omitzero"`    // when the UIDs of Known were listed
 	Gone        bool         `json:"gone,omitempty"`     // not listed at the source any more, or excluded
+	Unlisted    bool         `json:"unlisted,omitempty"` // gone because the source does not list it
 	Refusals    int          `json:"refusals,omitempty"` // syncs in a row that could not open it or make its folder
 	Refusal     string       `json:"refusal,omitempty"`  // what the last of them met
 	Stumbles    map[UID]int  `json:"stumbles,omitempty"` // times the connection broke within this message

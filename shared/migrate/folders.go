@@ -24,7 +24,11 @@ func (m *mailboxRun) refreshFolders() error {
 	if err != nil {
 		return err
 	}
-	renamed, err := m.findRenamed(listed, l)
+	coming := l.coming(listed)
+	if err := m.askStates(coming); err != nil {
+		return err
+	}
+	renamed, err := m.findRenamed(coming)
 	if err == nil && renamed {
 		l, err = layOut(listed, rules, held)
 	}
@@ -34,10 +38,13 @@ func (m *mailboxRun) refreshFolders() error {
 	m.cp.Rules = fingerprint
 	known := make(map[string]*FolderCursor, len(m.cp.Folders))
 	for _, cursor := range m.cp.Folders {
-		cursor.Gone = true
+		cursor.Gone, cursor.Unlisted = true, true
 		known[cursor.Name] = cursor
 	}
 	for _, f := range listed {
+		if known[f.Name] != nil {
+			known[f.Name].Unlisted = false
+		}
 		if !f.Selectable || l.reason(f) != "" {
 			continue
 		}
@@ -53,6 +60,17 @@ func (m *mailboxRun) refreshFolders() error {
 	}
 	m.cp.Notes = l.notes(listed, m.cp.Folders)
 	return nil
+}
+
+// coming are the folders that come, by name.
+func (l *layout) coming(listed []SourceFolder) map[string]SourceFolder {
+	coming := make(map[string]SourceFolder, len(listed))
+	for _, f := range listed {
+		if f.Selectable && l.reason(f) == "" {
+			coming[f.Name] = f
+		}
+	}
+	return coming
 }
 
 // newCursor makes the cursor of a folder.

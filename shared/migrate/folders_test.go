@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -268,6 +269,30 @@ func TestFolderThatIsNotOpened(t *testing.T) {
 	})
 }
 
+// TestFolderThatIsShutInMidWrite has an outcome for each message all the same.
+func TestFolderThatIsShutInMidWrite(t *testing.T) {
+	bubble(t, "", func(t *testing.T, w *migratetest.World) {
+		b := w.AddMailbox(t, "ann")
+		shut := b.Source.AddFolder("", "shut")
+		for i := range 3 {
+			mail(shut, fmt.Sprint(i))
+		}
+		killed := false
+		b.Target.AtPut = func() {
+			if !killed {
+				killed = true
+				shut.Refuse(true)
+				w.KillHolder(b.Mailbox.ID)
+			}
+		}
+		w.Settle(t)
+		c := wantState(t, w, b, migrate.Synced)
+		if n := c.Counts(); !killed || n.Messages() != 3 || len(c.Doubtful) != 0 {
+			t.Errorf("%+v, in doubt: %v", n, c.Doubtful)
+		}
+	})
+}
+
 // TestTargetFolderThatIsGone is made again for new mail.
 func TestTargetFolderThatIsGone(t *testing.T) {
 	bubble(t, "", func(t *testing.T, w *migratetest.World) {
@@ -318,6 +343,30 @@ func TestRenamedFolder(t *testing.T) {
 			wantContents(t, b, after+"\nold/more: m")
 		})
 	}
+	bubble(t, "two that swap their names", func(t *testing.T, w *migratetest.World) {
+		b := w.AddMailbox(t, "ann")
+		one, other := b.Source.AddFolder("", "one"), b.Source.AddFolder("", "other")
+		mail(one, "1")
+		mail(other, "2")
+		w.Settle(t)
+		one.Rename("x")
+		other.Rename("one")
+		one.Rename("other")
+		mail(one, "3")
+		mail(b.Source.AddFolder("", "x"), "4")
+		w.Sync(t)
+		wantContents(t, b, "one: 1 3", "other: 2", "x: 4")
+	})
+	bubble(t, "one whose name a new folder takes", func(t *testing.T, w *migratetest.World) {
+		b := w.AddMailbox(t, "ann")
+		f := b.Source.AddFolder("", "projects")
+		mail(f, "old")
+		w.Settle(t)
+		f.Rename("projects 2019")
+		mail(b.Source.AddFolder("", "projects"), "new")
+		w.Sync(t)
+		wantContents(t, b, "projects: old", "projects (2): new")
+	})
 	bubble(t, "one that only looks like it", func(t *testing.T, w *migratetest.World) {
 		b := w.AddMailbox(t, "ann")
 		f := b.Source.AddFolder("", "old")
@@ -354,4 +403,66 @@ func TestSameFolders(t *testing.T) {
 			t.Errorf("same folders: %v, want %s", detail.Same, want)
 		}
 	})
+}
+
+// TestFoldersInChaos has folders come, go, be renamed, renumbered and mapped anew between syncs, with
+// kills: each message is at the target once, whatever became of its folder.
+func TestFoldersInChaos(t *testing.T) {
+	names := []string{"a", "A", "b", "Calendar", "a/b"}
+	rules := [][]migrate.FolderMapping{nil, {{From: "a", To: "X", Merge: true}}, {{From: "*", To: "#Archive#/*"}}, {{From: "b", To: "#Inbox#"}}}
+	for seed := range 40 {
+		bubble(t, fmt.Sprint(seed), func(t *testing.T, w *migratetest.World) {
+			r := rand.New(rand.NewPCG(uint64(seed), 7))
+			b := w.AddMailbox(t, "ann")
+			sent := 0
+			for range 8 {
+				renamed := make(map[*migratetest.SourceFolder]bool)
+				for range 1 + r.IntN(4) {
+					name := names[r.IntN(len(names))]
+					f, other := b.Source.Folder(name), names[r.IntN(len(names))]
+					switch do := r.IntN(6); {
+					case f == nil:
+						f = b.Source.AddFolder("", strings.Split(name, "/")...)
+					case do == 0:
+						f.Delete()
+						continue
+					case do == 1 && b.Source.Folder(other) == nil:
+						f.Rename(strings.Split(other, "/")...)
+						renamed[f] = true // and a new UIDVALIDITY would make it another folder
+					case do == 2 && !renamed[f]:
+						f.Renumber()
+					case do == 3:
+						setEndpoint(t, w, func(e *migrate.Endpoint) { e.FolderMap = rules[r.IntN(len(rules))] })
+					}
+					for range 1 + r.IntN(6) {
+						mail(f, fmt.Sprintf("m%d", sent))
+						sent++
+					}
+				}
+				if r.IntN(2) == 0 {
+					w.Kills = append(w.Kills, 1+r.IntN(30))
+				}
+				w.Sync(t)
+				// What is at the source now came once; what was removed before it was seen need not have come.
+				copies := make(map[string]int)
+				for _, m := range b.Target.Messages() {
+					copies[m.Subject()]++
+					if copies[m.Subject()] > 1 {
+						t.Errorf("%s came more than once", m.Subject())
+					}
+				}
+				for _, f := range b.Source.Folders() {
+					for _, m := range f.Messages() {
+						subject, _, _ := strings.Cut(string(m.Content[strings.Index(string(m.Content), "Subject: ")+9:]), "\r\n")
+						if copies[subject] != 1 {
+							t.Errorf("%s came %d times", subject, copies[subject])
+						}
+					}
+				}
+				if t.Failed() {
+					t.Fatalf("the checkpoint: %+v", w.Checkpoint(t, b.Mailbox.ID))
+				}
+			}
+		})
+	}
 }

@@ -326,3 +326,26 @@ func TestFolderNotes(t *testing.T) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 }
+
+// BenchmarkPlacement places 5,000 folders with ten rules, half of them held.
+func BenchmarkPlacement(b *testing.B) {
+	var list []SourceFolder
+	for i := range 5000 {
+		path := []string{fmt.Sprint("top", i%50), fmt.Sprint("mid", i%700), fmt.Sprint("leaf", i)}
+		list = append(list, SourceFolder{Name: strings.Join(path, "/"), Path: path, Selectable: true})
+	}
+	rules := FolderRules{}
+	for i := range 10 {
+		rules.FolderMap = append(rules.FolderMap, FolderMapping{From: fmt.Sprint("top", i, "/mid*"), To: fmt.Sprint("T", i, "/m*")})
+		rules.ExcludeFolders = append(rules.ExcludeFolders, fmt.Sprint("**/leaf", i))
+	}
+	compiled, err := rules.compile()
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if _, err := layOut(list, compiled, nil); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

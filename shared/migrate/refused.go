@@ -18,4 +18,15 @@ func (f *FolderCursor) refuse(err error) error {
 	return nil
 }
 
+// unknown gives an outcome to messages that may have been written and cannot be looked up, because the
+// folder is not opened any more.
+func (f *FolderCursor) unknown(intent *Intent, epoch int64) (records []Record) {
+	for u := range intent.UIDs.Minus(f.Done).Descending {
+		records = append(records, Record{Epoch: epoch, UID: u, Outcome: NotMigrated,
+			Reason: "it may have been written, and the source server does not open its folder to look it up"})
+	}
+	return records
+}
+
+// givenUp reports whether the mailbox goes on without the folder.
 func (f *FolderCursor) givenUp() bool { return f.Refusals >= maxRefusals }

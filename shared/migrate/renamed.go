@@ -1,58 +1,90 @@
 package migrate
 
-import "slices"
+import (
+	"maps"
+	"slices"
+)
 
 // renamedSample is how many of the newest and how many of the oldest messages are compared.
 const renamedSample = 12
 
-// findRenamed gives the cursors of folders that are not listed any more to listed folders without one
-// that have the same UIDVALIDITY, UIDs and messages: their mail came already. It reports whether there
-// were any. A new UIDVALIDITY with the new name, as some servers give, looks like another folder.
-func (m *mailboxRun) findRenamed(listed []SourceFolder, l *layout) (found bool, err error) {
-	lost := m.lostCursors(listed)
-	for _, f := range listed {
-		if len(lost) == 0 {
-			return found, nil
+// askStates asks for the states of the folders that come and are known, once for the whole pass.
+func (m *mailboxRun) askStates(coming map[string]SourceFolder) (err error) {
+	var known []string
+	for _, c := range m.cp.Folders {
+		if _, listed := coming[c.Name]; listed && c.UIDValidity != 0 {
+			known = append(known, c.Name)
 		}
-		if !f.Selectable || f.Use.View() || l.reason(f) != "" || m.knows(f.Name) {
+	}
+	m.states = nil
+	if len(known) > 0 {
+		m.states, err = m.source.States(m.ctx, known)
+	}
+	return err
+}
+
+// findRenamed gives the cursors of folders that are not listed any more, or have another UIDVALIDITY
+// now, to listed folders that have theirs, with the same UIDs and messages: their mail came already. It
+// reports whether there were any. A new UIDVALIDITY with the new name, as some servers give, looks like
+// another folder.
+func (m *mailboxRun) findRenamed(coming map[string]SourceFolder) (found bool, err error) {
+	owners := make(map[string]*FolderCursor) // by name
+	for _, c := range m.cp.Folders {
+		owners[c.Name] = c
+	}
+	states := m.states
+	lost := m.lostCursors(coming, states)
+	for _, name := range slices.Sorted(maps.Keys(coming)) {
+		owner, state := owners[name], states[name]
+		if coming[name].Use.View() || owner != nil && (state.UIDValidity == 0 || state.UIDValidity == owner.UIDValidity) {
 			continue
 		}
-		state, err := m.source.Open(m.ctx, f.Name)
-		if err != nil && Judge(err, 0).Action == SkipFolder {
-			continue
-		}
+		c, err := m.formerly(name, state.UIDValidity, lost)
 		if err != nil {
 			return found, err
 		}
-		for i, c := range lost {
-			if c.UIDValidity != state.UIDValidity {
-				continue
-			}
-			same, err := m.sameMessages(c)
-			if err != nil {
-				return found, err
-			}
-			if same {
-				c.Was, c.Name, c.Path = joinPath(c.Path), f.Name, slices.Clone(f.Path)
-				lost, found = slices.Delete(lost, i, i+1), true
-				break
-			}
+		if c == nil {
+			continue
 		}
+		if owner != nil && owner.Name == name {
+			owner.Name += " (another folder now, " + owner.Key + ")" // until it is found under its own new name
+		}
+		c.Was, c.Name, c.Path = joinPath(c.Path), name, slices.Clone(coming[name].Path)
+		lost, found = slices.DeleteFunc(lost, func(x *FolderCursor) bool { return x == c }), true
 	}
 	return found, nil
 }
 
-func (m *mailboxRun) knows(name string) bool {
-	return slices.ContainsFunc(m.cp.Folders, func(c *FolderCursor) bool { return c.Name == name })
+// lostCursors are those that brought something and whose folder is not there any more.
+func (m *mailboxRun) lostCursors(coming map[string]SourceFolder, states map[string]FolderState) []*FolderCursor {
+	return slices.DeleteFunc(slices.Clone(m.cp.Folders), func(c *FolderCursor) bool {
+		_, listed := coming[c.Name]
+		now := states[c.Name].UIDValidity
+		return c.View || c.Done.Empty() || listed && (now == 0 || now == c.UIDValidity)
+	})
 }
 
-// lostCursors are those of folders that brought something and are not listed.
-func (m *mailboxRun) lostCursors(listed []SourceFolder) []*FolderCursor {
-	names := make(map[string]bool, len(listed))
-	for _, f := range listed {
-		names[f.Name] = f.Selectable
+// formerly finds the cursor of a folder that has another name now. An unknown UIDVALIDITY is zero.
+func (m *mailboxRun) formerly(name string, validity uint32, lost []*FolderCursor) (*FolderCursor, error) {
+	if len(lost) == 0 || validity != 0 && !slices.ContainsFunc(lost, func(c *FolderCursor) bool { return c.UIDValidity == validity }) {
+		return nil, nil
 	}
-	return slices.DeleteFunc(slices.Clone(m.cp.Folders), func(c *FolderCursor) bool { return names[c.Name] || c.View || c.Done.Empty() })
+	state, err := m.source.Open(m.ctx, name)
+	if err != nil && Judge(err, 0).Action == SkipFolder {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range lost {
+		if c.UIDValidity != state.UIDValidity {
+			continue
+		}
+		if same, err := m.sameMessages(c); same || err != nil {
+			return c, err
+		}
+	}
+	return nil, nil
 }
 
 // sameMessages compares the folder that is open with what the ledger says of c's messages: all of a

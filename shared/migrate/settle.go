@@ -38,6 +38,9 @@ func (m *mailboxRun) settle(intent *Intent) error {
 		return &Error{Op: "settle unknown outcomes", Mailbox: string(m.cp.Mailbox.ID), Kind: Corrupt, Err: fmt.Errorf("no folder has the key %s", intent.Folder)}
 	}
 	absent, err := m.lookUp(f, intent)
+	if err != nil && f.givenUp() && Judge(err, 0).Action == SkipFolder {
+		err = m.record(f, f.unknown(intent, m.cp.Epoch))
+	}
 	if err != nil {
 		return err
 	}
@@ -186,7 +189,8 @@ func (m *mailboxRun) readTwins(f *FolderCursor, uids UIDSet) (groups []*twins, m
 
 // countFree counts the target's copies of each group: those that no ledger record stands for, or
 // all of them for a folder that shows what other folders hold. A copy in a folder that is in doubt
-// itself is left to that folder's own look-up.
+// itself is left to that folder's own look-up. Records of a folder that the source does not list any
+// more stand for nothing there: it may have been renamed, and its copies are those of its new name.
 func (m *mailboxRun) countFree(groups []*twins, intent *Intent) error {
 	copies := make(map[string]map[string]int) // by key and target folder
 	for _, g := range groups {
@@ -210,7 +214,7 @@ func (m *mailboxRun) countFree(groups []*twins, intent *Intent) error {
 	}
 	if !intent.Anywhere && len(copies) > 0 {
 		err := m.eachArrived(func(f *FolderCursor, r Record) {
-			if at := copies[r.Key]; at != nil {
+			if at := copies[r.Key]; at != nil && !f.Unlisted {
 				at[f.Target.ID]--
 			}
 		})

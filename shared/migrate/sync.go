@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 )
@@ -26,9 +25,10 @@ type mailboxRun struct {
 	begun     bool // the stored checkpoint has this run's epoch
 	source    Source
 	target    Target
-	uncut     func() bool // ends what cuts the target off with the lease
-	arrived   arrivedKeys // see brought
-	next      time.Time   // when this mailbox wants to run again
+	uncut     func() bool            // ends what cuts the target off with the lease
+	arrived   arrivedKeys            // see brought
+	states    map[string]FolderState // of the folders that are known, at the beginning of the pass
+	next      time.Time              // when this mailbox wants to run again
 }
 
 // advance is the main loop: every folder, window by window, newest messages first, until nothing is
@@ -55,11 +55,7 @@ func (m *mailboxRun) sync() error {
 	if err := m.absorbTails(); err != nil {
 		return err
 	}
-	quiet, err := m.unchanged()
-	if err != nil {
-		return err
-	}
-	later, err := m.bringAll(quiet)
+	later, err := m.bringAll(m.unchanged())
 	if err != nil {
 		return err
 	}
@@ -245,24 +241,20 @@ const trustStates = 24 * time.Hour
 
 // unchanged returns the folders in which nothing arrived and nothing changed since their last message
 // got its outcome: equal UIDNEXT means no arrival, and then an equal number of messages no removal.
-func (m *mailboxRun) unchanged() (map[*FolderCursor]bool, error) {
+func (m *mailboxRun) unchanged() map[*FolderCursor]bool {
 	byName := make(map[string]*FolderCursor)
 	for _, f := range m.cp.Folders {
 		if !f.Gone && f.Known.UIDNext != 0 && f.Known.UIDValidity == f.UIDValidity && time.Since(f.Listed) < trustStates {
 			byName[f.Name] = f
 		}
 	}
-	if len(byName) == 0 {
-		return nil, nil
-	}
-	states, err := m.source.States(m.ctx, slices.Sorted(maps.Keys(byName)))
 	quiet := make(map[*FolderCursor]bool)
-	for name, state := range states {
+	for name, state := range m.states {
 		if f := byName[name]; f != nil && state == f.Known {
 			f.Total, quiet[f] = state.Messages, true
 		}
 	}
-	return quiet, err
+	return quiet
 }
 
 // survey lists a folder's UIDs.

@@ -1,0 +1,45 @@
+package migrate
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestFolderSettings reads what endpoint.json may say of folders and messages, and refuses what is wrong.
+func TestFolderSettings(t *testing.T) {
+	e, err := ParseEndpoint("e", []byte(`{"host":"h","includeFolders":["#Inbox#","a/**"],"excludeFolders":["b"],"targetFolder":"Old/h",
+		"folderMap":[{"from":"re:^x","to":"y","merge":true}],"includeShared":true,"since":"2015-01-02","before":"2020-01-01","maxSize":"35MB"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e.Since.Time() != time.Date(2015, 1, 2, 0, 0, 0, 0, time.UTC) || e.MaxSize != 35<<20 || len(e.IncludeFolders) != 2 || !e.FolderMap[0].Merge || len(e.Spaces()) != 1 {
+		t.Errorf("read %+v", e)
+	}
+	content, err := json.Marshal(e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := ParseEndpoint("e", content)
+	if err != nil || again.FolderRules.fingerprint() != e.FolderRules.fingerprint() || again.MessageFilter != e.MessageFilter {
+		t.Errorf("%s is read as %+v, %v", content, again, err)
+	}
+	for setting, want := range map[string]string{
+		`"since":"yesterday"`:                          `"yesterday" is no day such as 2019-12-31`,
+		`"since":"2020-01-01","before":"2020-01-01"`:   "since 2020-01-01 is not before 2020-01-01",
+		`"maxSize":"big"`:                              `"big" is no size such as 35MB`,
+		`"maxSize":"0B"`:                               `"0B" is no size such as 35MB`,
+		`"excludeFolders":["re:["]`:                    "excludeFolders: \"re:[\": error parsing regexp",
+		`"folderMap":[{"from":"a","to":"Calendar"}]`:   "Exchange keeps the name for itself",
+		`"folderMap":[{"frm":"a"}]`:                    "unknown field",
+		`"targetFolder":"#Nowhere#"`:                   "#Nowhere# is none of #archive#",
+		`"excludeFolders":["#Nowhere#/x"]`:             "#Nowhere# is none of #archive#",
+		`"folderMap":[{"from":"a","to":"b/*"}]`:        "it has more",
+		`"excludeFolders":["a"],"excludeFolder":["a"]`: "unknown field",
+	} {
+		if _, err := ParseEndpoint("e", []byte(`{"host":"h",`+setting+`}`)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: the error is %v, want %s", setting, err, want)
+		}
+	}
+}
