@@ -207,6 +207,7 @@ func (d *dialogue) untagged(text string) error {
 		d.wire.heard(cleanText(typ + " " + rest))
 		return refusal(typ+" "+rest, migrate.Unreachable)
 	}
+	d.wire.heard(cleanText(text)) // hMailServer says why it refuses in a line that is no response
 	return d.wire.in.skipLiterals(text)
 }
 

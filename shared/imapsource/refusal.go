@@ -10,6 +10,10 @@ import (
 	"mailferry/shared/migrate"
 )
 
+// notConnected is what Exchange says to the first command when it took the login and does not open
+// the mailbox: the password is wrong all the same, or there is no permission.
+var notConnected = regexp.MustCompile(`(?i)authenticated but not connected`)
+
 // refusalTexts tells refusals of a sign-in apart by their words, first match first. They go before
 // the response codes, since servers say most in words.
 var refusalTexts = []struct {
@@ -19,19 +23,23 @@ var refusalTexts = []struct {
 	evidence string
 }{
 	{regexp.MustCompile(`(?i)application-specific password required|app(lication)?[- ]password (is )?(needed|required)|InvalidSecondFactor`),
-		migrate.SignIn, migrate.AppPassword, `Gmail: "[ALERT] Application-specific password required: https://support.google.com/accounts/answer/185833 (Failure)", gaia-email-libs-and-more, imap/probe.js`},
+		migrate.SignIn, migrate.AppPassword, `Gmail: "[ALERT] Application-specific password required: https://support.google.com/accounts/answer/185833 (Failure)", mozilla-b2g/gaia, apps/email/js/ext/mailapi/imap/probe.js`},
 	{regexp.MustCompile(`(?i)not enabled for IMAP|IMAP access (is )?disabled|does not have IMAP access`),
-		migrate.SignIn, migrate.IMAPDisabled, `Gmail: "[ALERT] Your account is not enabled for IMAP use." and "IMAP access is disabled for your domain.", same file; Zimbra: "account does not have IMAP access enabled", zm-mailbox, ImapHandler.java`},
-	{regexp.MustCompile(`(?i)BasicAuthBlocked|please log in via your web browser|web login required`),
-		migrate.SignIn, migrate.AppPassword, `Outlook.com: BasicAuthBlocked; Gmail: "[ALERT] Please log in via your web browser", robotframework-imaplibrary issue 23`},
-	{regexp.MustCompile(`(?i)(too many|maximum number of) ?(\w+ )?(invalid|failed|bad|unsuccessful|login fail|auth\w* fail)|(account|user|mailbox)\b.{0,30}\b(locked|suspended)|lock(ed)? ?out`),
-		migrate.SignIn, migrate.AccountLocked, `hMailServer: "* Too many invalid logon attempts.", IMAPCommandLogin.cpp; Windows: STATUS_ACCOUNT_LOCKED_OUT`},
+		migrate.SignIn, migrate.IMAPDisabled, `Gmail: "[ALERT] Your account is not enabled for IMAP use." and "IMAP access is disabled for your domain.", same file; Zimbra: "account does not have IMAP access enabled", zm-mailbox 2b7f9787, ImapHandler.java:1758`},
+	{regexp.MustCompile(`(?i)basic authentication is disabled|BasicAuthBlocked`),
+		migrate.SignIn, migrate.BasicAuthOff, `Outlook.com: "NO Basic authentication is disabled.", holon-run/uxc issue 445`},
+	{regexp.MustCompile(`(?i)please log in via your web browser|web login required`),
+		migrate.SignIn, migrate.AppPassword, `Gmail: "[ALERT] Please log in via your web browser", lovelysystems/robotframework-imaplibrary issue 23`},
+	{notConnected,
+		migrate.SignIn, migrate.NotEntitled, `Exchange, behind the sign-in: imapsync FAQ.Exchange.txt ("User is authenticated but not connected"), imapsync issue 411, MailKit issue 1494`},
+	{regexp.MustCompile(`(?i)(too many|maximum number of) ?(\w+ )?(invalid|failed|bad|unsuccessful|login fail|auth\w* fail)|(account|user|mailbox)\b.{0,30}\b(locked|blocked|suspended)|lock(ed)? ?out`),
+		migrate.SignIn, migrate.AccountLocked, `hMailServer: "* Too many invalid logon attempts.", hmailserver 4d11f81d, IMAPCommandLogin.cpp:61; Outlook.com: "LOGIN failed. Account is blocked. Login to your account via a web browser", mscdex/node-imap issue 799`},
 	{regexp.MustCompile(`(?i)login disabled for this user|account (is )?(disabled|not active)`),
-		migrate.SignIn, migrate.AskServerAdmin, `Dovecot 2.3.19: "Login disabled for this user", login-common`},
+		migrate.SignIn, migrate.AskServerAdmin, `Dovecot: "Login disabled for this user", dovecot/core f28b5a92, src/login-common/client-common-auth.c:876`},
 	{regexp.MustCompile(`(?i)password (has |is )?expired|must change (your |the )?password`),
 		migrate.SignIn, migrate.PasswordExpired, `Dovecot 2.3.19: [EXPIRED]; RFC 5530 section 3`},
-	{regexp.MustCompile(`(?i)cleartext logins disabled|plaintext authentication (is )?(disabled|disallowed|not allowed)|until SSL/TLS is enabled`),
-		migrate.Configuration, migrate.ClearTextRefused, `Zimbra: "cleartext logins disabled", zm-mailbox, ImapHandler.java; Dovecot: "Plaintext authentication disallowed on non-secure (SSL/TLS) connections.", login-common.h`},
+	{regexp.MustCompile(`(?i)cleartext logins disabled|(plain|clear)text authentication (is )?(disabled|disallowed|not allowed)|authentication disallowed on non-secure|until SSL/TLS is enabled`),
+		migrate.Configuration, migrate.ClearTextRefused, `Zimbra: "cleartext logins disabled", zm-mailbox 2b7f9787, ImapHandler.java:1676; Dovecot: "Cleartext authentication disallowed on non-secure (SSL/TLS) connections.", dovecot/core f28b5a92, src/login-common/login-common.h:14 (2.3: "Plaintext …")`},
 }
 
 // refusalCodes are the response codes of RFC 5530 section 3 that say why a sign-in was refused.
@@ -48,9 +56,10 @@ var refusalCodes = map[imap.ResponseCode]struct {
 }
 
 // classifyRefusal says what a server means by refusing a sign-in. A NO that says nothing more is a
-// wrong password: "LOGIN failed" is all that Cyrus, Courier, Exchange and Zimbra say.
-func classifyRefusal(answer *imap.Error) (migrate.Kind, migrate.Reason) {
-	text := string(answer.Code) + " " + answer.Text
+// wrong password: "LOGIN failed" is all that Cyrus, Courier, Exchange and Zimbra say. more is what the
+// server said before.
+func classifyRefusal(answer *imap.Error, more string) (migrate.Kind, migrate.Reason) {
+	text := string(answer.Code) + " " + answer.Text + " " + more
 	for _, rule := range refusalTexts {
 		if rule.words.MatchString(text) {
 			return rule.kind, rule.reason
@@ -74,7 +83,7 @@ func signInError(err error, endpoint migrate.Endpoint, more string) error {
 	if !errors.As(err, &refused) {
 		return err
 	}
-	kind, reason := classifyRefusal(refused)
+	kind, reason := classifyRefusal(refused, more)
 	if reason == migrate.WrongPassword {
 		switch {
 		case endpoint.OAuth != nil:

@@ -17,7 +17,7 @@ func TestRefusals(t *testing.T) {
 		kind   migrate.Kind
 		reason migrate.Reason
 	}{
-		// Gmail: gaia-email-libs-and-more imap/probe.js; the last two of issues that quote it.
+		// Gmail: mozilla-b2g/gaia, apps/email/js/ext/mailapi/imap/probe.js; the last two of issues that quote it.
 		{"NO [AUTHENTICATIONFAILED] Invalid credentials (Failure)", migrate.SignIn, migrate.WrongPassword},
 		{"NO [ALERT] Application-specific password required: https://support.google.com/accounts/answer/185833 (Failure)", migrate.SignIn, migrate.AppPassword},
 		{"NO [ALERT] Your account is not enabled for IMAP use. Please visit your Gmail settings page and enable your account for IMAP access. (Failure)", migrate.SignIn, migrate.IMAPDisabled},
@@ -31,6 +31,7 @@ func TestRefusals(t *testing.T) {
 		{"NO [CONTACTADMIN] Login disabled for this user", migrate.SignIn, migrate.AskServerAdmin},
 		{"NO [UNAVAILABLE] Temporary authentication failure. [host:2026-11-24 20:00:00]", migrate.Throttled, ""},
 		{"NO [UNAVAILABLE] Account is temporarily unavailable.", migrate.Throttled, ""},
+		{"NO [PRIVACYREQUIRED] Cleartext authentication disallowed on non-secure (SSL/TLS) connections.", migrate.Configuration, migrate.ClearTextRefused},
 		{"NO [PRIVACYREQUIRED] Plaintext authentication disallowed on non-secure (SSL/TLS) connections.", migrate.Configuration, migrate.ClearTextRefused},
 		{"NO [LIMIT] Maximum number of connections from user+IP exceeded (mail_max_userip_connections=10)", migrate.Throttled, ""},
 		// Zimbra: zm-mailbox ImapHandler.java.
@@ -39,11 +40,14 @@ func TestRefusals(t *testing.T) {
 		{"NO account does not have IMAP access enabled", migrate.SignIn, migrate.IMAPDisabled},
 		{"NO cleartext logins disabled", migrate.Configuration, migrate.ClearTextRefused},
 		// hMailServer: IMAPCommandLogin.cpp.
+		{"NO Invalid user name or password. Please use full email address as user name.", migrate.SignIn, migrate.WrongPassword},
 		{"NO Invalid user name or password.", migrate.SignIn, migrate.WrongPassword},
 		{"NO Too many invalid logon attempts.", migrate.SignIn, migrate.AccountLocked},
 		// Exchange, and Outlook.com since basic authentication ended.
 		{"NO LOGIN failed.", migrate.SignIn, migrate.WrongPassword},
-		{"NO LOGIN failed. BasicAuthBlocked", migrate.SignIn, migrate.AppPassword},
+		{"NO Basic authentication is disabled.", migrate.SignIn, migrate.BasicAuthOff},
+		{"NO LOGIN failed. Account is blocked. Login to your account via a web browser to verify your identity.", migrate.SignIn, migrate.AccountLocked},
+		{"BAD User is authenticated but not connected.", migrate.SignIn, migrate.NotEntitled},
 		// RFC 5530 section 3, and a server that says nothing.
 		{"NO [EXPIRED] -", migrate.SignIn, migrate.PasswordExpired},
 		{"NO [INUSE] -", migrate.Throttled, ""},
@@ -83,6 +87,42 @@ func TestRefusalOfWhom(t *testing.T) {
 	} {
 		if err := signInError(refused, e, ""); migrate.ReasonOf(err) != want || migrate.KindOf(err) != migrate.SignIn {
 			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+}
+
+// hMailServer's last refusal is an untagged line that is no response, and BAD.
+func TestHMailServerHasHadEnough(t *testing.T) {
+	err := tryDial(t, scripted(t, "* OK [CAPABILITY IMAP4] hi", func(p *peer, tag, command string) bool {
+		if strings.HasPrefix(command, "LOGIN") {
+			p.send("* Too many invalid logon attempts.\r\n%s BAD Goodbye\r\n", tag)
+			p.Close()
+			return true
+		}
+		return false
+	}))
+	if migrate.ReasonOf(err) != migrate.AccountLocked || migrate.KindOf(err) != migrate.SignIn {
+		t.Errorf("got %v", err)
+	}
+}
+
+// Exchange takes a login whose mailbox it does not open, and says so to the first command.
+func TestExchangeIsNotConnected(t *testing.T) {
+	for _, answer := range []string{"%s BAD User is authenticated but not connected.\r\n", "%s NO User is authenticated but not connected.\r\n"} {
+		s := dial(t, scripted(t, hello, func(p *peer, tag, command string) bool {
+			if strings.HasPrefix(command, "LIST") || strings.HasPrefix(command, "EXAMINE") || strings.HasPrefix(command, "NAMESPACE") {
+				p.send(answer, tag)
+				return true
+			}
+			return false
+		}))
+		_, err := s.Folders(t.Context())
+		if migrate.ReasonOf(err) != migrate.NotEntitled || migrate.KindOf(err) != migrate.SignIn {
+			t.Errorf("list: %v", err)
+		}
+		_, err = s.Open(t.Context(), "INBOX")
+		if migrate.ReasonOf(err) != migrate.NotEntitled || migrate.KindOf(err) != migrate.SignIn {
+			t.Errorf("open: %v", err)
 		}
 	}
 }

@@ -25,15 +25,16 @@ func (d *dialogue) signIn(endpoint migrate.Endpoint, c credential) error {
 		return err
 	}
 	if m.name == "login" && !caps.Has(imap.CapLoginDisabled) {
-		return signInError(d.login(c.login, c.password), endpoint, "")
+		err = d.login(c.login, c.password)
+		return signInError(err, endpoint, d.wire.lastStatus())
 	}
 	client, err := m.client(c)
 	if err != nil {
 		return err
 	}
 	err = d.authenticate(client)
-	more := ""
-	if b, ok := client.(*bearer); ok {
+	more := d.wire.lastStatus()
+	if b, ok := client.(*bearer); ok && b.refused != "" {
 		more = b.refused
 	}
 	return signInError(err, endpoint, more)

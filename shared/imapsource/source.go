@@ -53,7 +53,7 @@ func (s *source) Open(ctx context.Context, name string) (migrate.FolderState, er
 		}
 	}
 	var answer *imap.Error
-	if refused(err) && errors.As(err, &answer) && !throttled(answer) {
+	if refused(err) && errors.As(err, &answer) && !throttled(answer) && !notConnected.MatchString(answer.Text) {
 		err = &migrate.Error{Kind: migrate.NoFolder, Err: fmt.Errorf("the server answers %w", err)}
 	}
 	if err != nil {

@@ -6,33 +6,34 @@ type Reason string
 
 // The reasons.
 const (
-	WrongPassword    Reason = "wrong-password"         // or an unknown login: few servers tell them apart
-	AccountLocked    Reason = "account-locked"         // too many failures, or locked by hand
-	AppPassword      Reason = "app-password-needed"    // the account's own password does not work for programs
-	PasswordExpired  Reason = "password-expired"       // or must be changed before the first use
-	IMAPDisabled     Reason = "imap-disabled"          // for this account
-	NotEntitled      Reason = "not-entitled"           // who signs in may not open this mailbox
-	AskServerAdmin   Reason = "contact-server-admin"   // the server says that only its administrator can help
-	AdminRefused     Reason = "administrator-refused"  // of an administrator's sign-in
-	TokenRefused     Reason = "token-refused"          // the server does not take the access token
-	ConsentMissing   Reason = "consent-missing"        // the token service does not know or allow this application
-	RefreshTokenDead Reason = "refresh-token-dead"     // expired, revoked or used up
-	ClearTextRefused Reason = "clear-text-refused"     // the server wants TLS before a password
-	NoMechanism      Reason = "no-mechanism"           // no way to sign in that both sides have
-	ServerUnproven   Reason = "server-unproven"        // the server did not prove that it knows the password
-	SettingMissing   Reason = "setting-missing"        // an app setting that the endpoint names
-	ClockSkew        Reason = "clock-skew"             // of Kerberos
-	UnknownAuthority Reason = "unknown-authority"      // nobody trusted signed the certificate
-	CertExpired      Reason = "certificate-expired"    // or not valid yet
-	CertWrongName    Reason = "certificate-wrong-name" // it is another server's
-	CertChanged      Reason = "certificate-not-pinned" // it is not the one the endpoint pins
-	CertOther        Reason = "certificate-invalid"    // anything else
-	TLSTooOld        Reason = "tls-too-old"            // no version or cipher suite that both sides allow
-	NotTLS           Reason = "not-tls"                // the port speaks something else
-	NoSuchHost       Reason = "no-such-host"           // the name does not resolve
-	ConnectRefused   Reason = "connection-refused"     // nothing listens there
-	ConnectTimeout   Reason = "connection-timed-out"   // nothing answers
-	EndpointResting  Reason = "endpoint-resting"       // too many refused sign-ins in a row, see Brake
+	WrongPassword    Reason = "wrong-password"           // or an unknown login: few servers tell them apart
+	AccountLocked    Reason = "account-locked"           // too many failures, or locked by hand
+	AppPassword      Reason = "app-password-needed"      // the account's own password does not work for programs
+	BasicAuthOff     Reason = "basic-authentication-off" // the provider takes no passwords at all
+	PasswordExpired  Reason = "password-expired"         // or must be changed before the first use
+	IMAPDisabled     Reason = "imap-disabled"            // for this account
+	NotEntitled      Reason = "not-entitled"             // who signs in may not open this mailbox
+	AskServerAdmin   Reason = "contact-server-admin"     // the server says that only its administrator can help
+	AdminRefused     Reason = "administrator-refused"    // of an administrator's sign-in
+	TokenRefused     Reason = "token-refused"            // the server does not take the access token
+	ConsentMissing   Reason = "consent-missing"          // the token service does not know or allow this application
+	RefreshTokenDead Reason = "refresh-token-dead"       // expired, revoked or used up
+	ClearTextRefused Reason = "clear-text-refused"       // the server wants TLS before a password
+	NoMechanism      Reason = "no-mechanism"             // no way to sign in that both sides have
+	ServerUnproven   Reason = "server-unproven"          // the server did not prove that it knows the password
+	SettingMissing   Reason = "setting-missing"          // an app setting that the endpoint names
+	ClockSkew        Reason = "clock-skew"               // of Kerberos
+	UnknownAuthority Reason = "unknown-authority"        // nobody trusted signed the certificate
+	CertExpired      Reason = "certificate-expired"      // or not valid yet
+	CertWrongName    Reason = "certificate-wrong-name"   // it is another server's
+	CertChanged      Reason = "certificate-not-pinned"   // it is not the one the endpoint pins
+	CertOther        Reason = "certificate-invalid"      // anything else
+	TLSTooOld        Reason = "tls-too-old"              // no version or cipher suite that both sides allow
+	NotTLS           Reason = "not-tls"                  // the port speaks something else
+	NoSuchHost       Reason = "no-such-host"             // the name does not resolve
+	ConnectRefused   Reason = "connection-refused"       // nothing listens there
+	ConnectTimeout   Reason = "connection-timed-out"     // nothing answers
+	EndpointResting  Reason = "endpoint-resting"         // too many refused sign-ins in a row, see Brake
 )
 
 // reasonAdvice is what an administrator can do, one or two sentences; it goes before the Kind's.
@@ -40,9 +41,10 @@ var reasonAdvice = map[Reason]string{
 	WrongPassword:    "Check login and password with a mail program, then drop the CSV again with the right ones; until then this mailbox is not tried again. Some servers want an app password when two-factor sign-in is on.",
 	AccountLocked:    "Let the source server's administrator unlock the account, then drop the CSV again; until then it is not tried again.",
 	AppPassword:      "Make an app password in the account's security settings at the provider and drop the CSV again with it, or use auth xoauth2.",
+	BasicAuthOff:     "The provider takes access tokens only: give the endpoint oauth.",
 	PasswordExpired:  "Set a new password at the source server, then drop the CSV again with it.",
 	IMAPDisabled:     "Enable IMAP for this account at the source server, then drop the CSV again.",
-	NotEntitled:      "Check that the mailbox exists, and give the account that signs in the right to open it at the source server, then drop the CSV again.",
+	NotEntitled:      "Check the password and that the mailbox exists, and give the account that signs in the right to open it at the source server, then drop the CSV again.",
 	AskServerAdmin:   "Ask the source server's administrator what is wrong with this account, then drop the CSV again.",
 	AdminRefused:     "Check the endpoint's admin user and password, and that the login names an existing mailbox, then drop the CSV again.",
 	TokenRefused:     "Check that the login is the token's mailbox, that the application has IMAP access to it and that IMAP is enabled for it, then drop the CSV again.",
