@@ -3,7 +3,9 @@ package functionhost
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"time"
 )
 
 // Kill ends handler process i by SIGKILL, waits for its end and leaves the rest
@@ -54,6 +56,8 @@ func (h *Host) Restart(ctx context.Context, i int) error {
 	select {
 	case <-h.done:
 		return fmt.Errorf("restart instance %d: the host has ended", i)
+	case <-h.intake.Done():
+		return fmt.Errorf("restart instance %d: %w", i, errStopped)
 	default:
 	}
 	fresh, err := h.newInstance(i)
@@ -66,11 +70,56 @@ func (h *Host) Restart(ctx context.Context, i int) error {
 	h.restarts += old.started()
 	h.mu.Unlock()
 	fresh.start()
+	fresh.open()
 	if _, err := fresh.handler(ctx); err != nil {
 		return fmt.Errorf("restart instance %d: %w", i, err)
 	}
-	fresh.open()
 	return nil
+}
+
+// Stop fires no more triggers, ends the handlers and returns when nothing of
+// the host is left. What was still being worked on fails and is abandoned. When
+// ctx ends, handlers that are still in their grace are killed at once; that is
+// no error. Stop may be called again.
+func (h *Host) Stop(ctx context.Context) error {
+	defer context.AfterFunc(ctx, h.stopPatience)()
+	h.stopIntake() // ends a Restart that waits
+	h.turn.Lock()
+	defer h.turn.Unlock()
+	h.mu.Lock()
+	again := h.stopped
+	h.stopped = true
+	h.mu.Unlock()
+	if again {
+		return nil
+	}
+	for _, in := range h.all() {
+		<-in.ended
+	}
+	h.ended()
+	for _, in := range h.all() {
+		in.giveUp(errStopped)
+	}
+	err := h.closeFrontDoor()
+	for _, in := range h.all() {
+		in.tasks.Wait()
+	}
+	h.tasks.Wait()
+	h.client.CloseIdleConnections()
+	return err
+}
+
+// closeFrontDoor gives requests whose handler has just ended a moment to be
+// answered.
+func (h *Host) closeFrontDoor() error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	err := h.server.Shutdown(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = h.server.Close()
+	}
+	h.listener.Close() // the server knows it only once it serves
+	return err
 }
 
 // registerVerbs makes kill, crash and restart available to the fault plan.

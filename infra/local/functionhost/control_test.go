@@ -3,6 +3,7 @@ package functionhost
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -136,6 +137,24 @@ func TestRestartOfAnInstanceThatEndedForGood(t *testing.T) {
 	}
 	if err := invoke(h, 0); err != nil {
 		t.Error(err)
+	}
+}
+
+// Stop doesn't wait for a new instance whose handler never listens.
+func TestStopEndsARestart(t *testing.T) {
+	a := newApp(t)
+	a.write("tick/function.json", inert)
+	h := a.start(Options{clock: newHandClock()})
+	next(t, a.starts)
+	a.on(&a.onStart, func(event) order { return order{Deaf: true} })
+	restarted := make(chan error, 1)
+	go func() { restarted <- h.Restart(context.Background(), 0) }()
+	next(t, a.starts)
+	if err := h.Stop(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-restarted; !errors.Is(err, errStopped) {
+		t.Errorf("restart: %v", err)
 	}
 }
 

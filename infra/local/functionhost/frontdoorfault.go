@@ -56,6 +56,9 @@ func (d *frontDoor) workLate(request *http.Request, after time.Duration) {
 		return
 	}
 	ctx := d.host.intake
+	if ctx.Err() != nil {
+		return
+	}
 	late := request.Clone(ctx)
 	late.Body = io.NopCloser(bytes.NewReader(body))
 	d.host.tasks.Go(func() {

@@ -267,51 +267,6 @@ func (h *Host) Restarts() int {
 	return restarts + h.restarts
 }
 
-// Stop fires no more triggers, ends the handlers and returns when nothing of
-// the host is left. What was still being worked on fails and is abandoned. When
-// ctx ends, handlers that are still in their grace are killed at once; that is
-// no error. Stop may be called again.
-func (h *Host) Stop(ctx context.Context) error {
-	defer context.AfterFunc(ctx, h.stopPatience)()
-	h.turn.Lock()
-	defer h.turn.Unlock()
-	h.mu.Lock()
-	again := h.stopped
-	h.stopped = true
-	h.mu.Unlock()
-	if again {
-		return nil
-	}
-	h.stopIntake()
-	for _, in := range h.all() {
-		<-in.ended
-	}
-	h.ended()
-	for _, in := range h.all() {
-		in.giveUp(errStopped)
-	}
-	err := h.closeFrontDoor()
-	for _, in := range h.all() {
-		in.tasks.Wait()
-	}
-	h.tasks.Wait()
-	h.client.CloseIdleConnections()
-	return err
-}
-
-// closeFrontDoor gives requests whose handler has just ended a moment to be
-// answered.
-func (h *Host) closeFrontDoor() error {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	err := h.server.Shutdown(ctx)
-	if errors.Is(err, context.DeadlineExceeded) {
-		err = h.server.Close()
-	}
-	h.listener.Close() // the server knows it only once it serves
-	return err
-}
-
 // pick returns the next instance that takes triggers, nil if none does.
 func (h *Host) pick() *instance {
 	instances := h.all()
