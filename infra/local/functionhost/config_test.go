@@ -19,6 +19,10 @@ func TestHostJSONDefaultsAndValues(t *testing.T) {
 		c.queues != (queueConfig{2, 0, true, 5 * time.Minute}) || c.blobs.tries != 5 || c.blobs.concurrency < 8 {
 		t.Errorf("config %+v", c)
 	}
+	a.host("functionTimeout", nil)
+	if c, err := readConfig(a.root, a.settings); err != nil || c.timeout != 30*time.Minute {
+		t.Errorf("functionTimeout by default: %+v, %v", c, err)
+	}
 	a.host("functionTimeout", "-1")
 	a.host("extensions", map[string]any{
 		"http":       map[string]any{"routePrefix": ""},

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -112,36 +113,37 @@ func TestRoutesKeysAndMethods(t *testing.T) {
 	}
 }
 
-// Section 1.5: with enableProxyingHttpRequest both bodies are streamed.
+// Section 1.5: with enableProxyingHttpRequest both bodies are streamed, whether
+// their length is known or not.
 func TestBodiesAreStreamed(t *testing.T) {
-	a := newApp(t)
-	a.write("open/function.json", httpFunction("anonymous", "", "open"))
-	h := a.start(Options{})
-	a.handle(func(event) order { return order{Status: 200, Body: "first ", More: true} })
-	finish := make(chan struct{})
-	a.on(&a.onMore, func(event) order { <-finish; return order{Body: "last"} })
-	body, feed := io.Pipe()
-	go func() { // chunked, as its length isn't known
-		_, _ = io.WriteString(feed, "ques")
-		_, _ = io.WriteString(feed, "tion")
-		feed.Close()
-	}()
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-	response, err := client.Post(h.URL()+"/api/open", "text/plain", body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer response.Body.Close()
-	part := make([]byte, len("first "))
-	if _, err := io.ReadFull(response.Body, part); err != nil || string(part) != "first " {
-		t.Errorf("%q, %v, while the handler still works", part, err)
-	}
-	close(finish)
-	if rest, err := io.ReadAll(response.Body); err != nil || string(rest) != "last" {
-		t.Errorf("%q, %v", rest, err)
-	}
-	if e := next(t, a.requests); string(e.Body) != "question" || e.Header.Get("Transfer-Encoding") != "" {
-		t.Errorf("the handler got %q", e.Body)
+	for name, length := range map[string]int{"chunked": 0, "of a known length": len("first last")} {
+		t.Run(name, func(t *testing.T) {
+			a := newApp(t)
+			a.write("open/function.json", httpFunction("anonymous", "", "open"))
+			h := a.start(Options{})
+			a.handle(func(event) order { return order{Status: 200, Body: "first ", Length: length, More: true} })
+			finish := make(chan struct{})
+			finished := sync.OnceFunc(func() { close(finish) })
+			defer finished()
+			a.on(&a.onMore, func(event) order { <-finish; return order{Body: "last"} })
+			client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 20 * time.Second}
+			response, err := client.Post(h.URL()+"/api/open", "text/plain", io.MultiReader(strings.NewReader("ques"), strings.NewReader("tion")))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer response.Body.Close()
+			part := make([]byte, len("first "))
+			if _, err := io.ReadFull(response.Body, part); err != nil || string(part) != "first " {
+				t.Errorf("%q, %v, while the handler still works", part, err)
+			}
+			finished()
+			if rest, err := io.ReadAll(response.Body); err != nil || string(rest) != "last" {
+				t.Errorf("%q, %v", rest, err)
+			}
+			if e := next(t, a.requests); string(e.Body) != "question" {
+				t.Errorf("the handler got %q", e.Body)
+			}
+		})
 	}
 }
 

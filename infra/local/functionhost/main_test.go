@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"syscall"
 	"testing"
@@ -57,6 +58,7 @@ type order struct {
 	ContentType string
 	Location    string
 	Body        string
+	Length      int  // Content-Length, if the body comes in parts
 	More        bool // flush, and ask the collector for the rest
 }
 
@@ -89,6 +91,9 @@ func runHandler(collector string) int {
 		}
 		if do.Location != "" {
 			w.Header().Set("Location", do.Location)
+		}
+		if do.Length > 0 {
+			w.Header().Set("Content-Length", strconv.Itoa(do.Length))
 		}
 		w.WriteHeader(max(do.Status, 200))
 		_, _ = io.WriteString(w, do.Body)
