@@ -114,7 +114,14 @@ func TestGraphQuota(t *testing.T) {
 		t.Errorf("got %s", r.raw)
 	}
 	doVerb(t, plan, "fill-quota", `{"mailbox":"`+anna+`","free":-1}`)
-	g.make(anna, "inbox", 2)
+	path := "/users/" + anna + "/messages/" + g.make(anna, "inbox", 2)[0]
+	content := pattern(3 << 20)
+	address, _ := g.session(path, len(content))
+	doVerb(t, plan, "fill-quota", `{"mailbox":"`+anna+`","free":1000}`)
+	g.want(g.do("POST", path+"/attachments", file("x", make([]byte, 5000))), 403, "ErrorQuotaExceeded")
+	g.want(g.upload(address, content, 0, len(content)), 403, "ErrorQuotaExceeded")
+	doVerb(t, plan, "fill-quota", `{"mailbox":"`+anna+`","free":-1}`)
+	g.want(g.upload(address, content, 0, len(content)), 201, "")
 	r := g.want(g.do("POST", inbox, map[string]any{}), 500, "ErrorInternalServerError")
 	inner, _ := r.body["error"].(map[string]any)["innerError"].(map[string]any)
 	if r.message() != "Cannot save changes made to an item to store." || fmt.Sprint(inner["code"]) != "ErrorQuotaExceeded" {

@@ -7,10 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"regexp"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -47,26 +47,17 @@ type uploads struct {
 	sessions map[string]*upload
 }
 
-// createUpload opens an upload session for an attachment of 3 to 150 MB.
-func (f *face) createUpload(w http.ResponseWriter, r *request) error {
-	it, err := r.message()
-	if err != nil {
-		return err
-	}
-	var b struct {
-		AttachmentItem struct {
-			AttachmentType string `json:"attachmentType"`
-			Name           string `json:"name"`
-			Size           int64  `json:"size"`
-			ContentType    string `json:"contentType"`
-			ContentID      string `json:"contentId"`
-			IsInline       bool   `json:"isInline"`
-		} `json:"attachmentItem"`
-	}
-	if err := r.decodeAction(&b, "attachmentItem"); err != nil {
-		return err
-	}
-	a := b.AttachmentItem
+// attachmentItem says what will be uploaded.
+type attachmentItem struct {
+	AttachmentType string `json:"attachmentType"`
+	Name           string `json:"name"`
+	Size           int64  `json:"size"`
+	ContentType    string `json:"contentType"`
+	ContentID      string `json:"contentId"`
+	IsInline       bool   `json:"isInline"`
+}
+
+func (a attachmentItem) check() error {
 	switch {
 	case a.AttachmentType == "item" || a.AttachmentType == "reference":
 		return refuse(400, "ErrorInvalidRequest", "Only file attachments can be uploaded by a session.")
@@ -77,6 +68,25 @@ func (f *face) createUpload(w http.ResponseWriter, r *request) error {
 			fmt.Sprintf("The size of the attachment should not be less than %d bytes.", minUpload))
 	case a.Size > maxUpload:
 		return refuse(400, "ErrorAttachmentSizeLimitExceeded", "The attachment size exceeds the limit.")
+	}
+	return nil
+}
+
+// createUpload opens an upload session for an attachment of 3 to 150 MB.
+func (f *face) createUpload(w http.ResponseWriter, r *request) error {
+	it, err := r.message()
+	if err != nil {
+		return err
+	}
+	var b struct {
+		Item attachmentItem `json:"attachmentItem"`
+	}
+	if err := r.decodeAction(&b, "attachmentItem"); err != nil {
+		return err
+	}
+	a := b.Item
+	if err := a.check(); err != nil {
+		return err
 	}
 	if err := f.checkSize(r.mailbox, it.Body.Size+a.Size); err != nil {
 		return err
@@ -89,9 +99,7 @@ func (f *face) createUpload(w http.ResponseWriter, r *request) error {
 		},
 	}
 	id := randomToken()
-	f.uploads.mu.Lock()
-	f.uploads.sessions[id] = u
-	f.uploads.mu.Unlock()
+	f.keepSession(id, u)
 	writeJSON(w, http.StatusCreated, map[string]any{
 		"@odata.context":     baseURL(r.Request) + "/$metadata#microsoft.graph.uploadSession",
 		"uploadUrl":          f.messageURL(u) + "/AttachmentSessions('" + id + "')?authtoken=" + u.token,
@@ -174,6 +182,14 @@ func (f *face) serveUpload(w http.ResponseWriter, r *http.Request) error {
 	return errNotSupported
 }
 
+// keepSession also drops what has expired.
+func (f *face) keepSession(id string, u *upload) {
+	f.uploads.mu.Lock()
+	defer f.uploads.mu.Unlock()
+	maps.DeleteFunc(f.uploads.sessions, func(_ string, old *upload) bool { return !f.o.Now().Before(old.expires) })
+	f.uploads.sessions[id] = u
+}
+
 func (f *face) dropSession(id string) {
 	f.uploads.mu.Lock()
 	defer f.uploads.mu.Unlock()
@@ -221,7 +237,12 @@ func (f *face) putChunk(w http.ResponseWriter, r *http.Request, u *upload, id st
 		f.writeSession(w, u)
 		return nil
 	}
-	return f.finish(w, u, id)
+	if err := f.finish(w, u, id); err != nil {
+		// The last chunk can be sent again, once there is room for it.
+		u.chunks, u.received = u.chunks[:len(u.chunks)-1], from
+		return err
+	}
+	return nil
 }
 
 // finish attaches the file and answers with its address.
@@ -243,48 +264,4 @@ func (f *face) finish(w http.ResponseWriter, u *upload, id string) error {
 	w.Header().Set("Location", f.messageURL(u)+"/Attachments('"+attachmentID(u.mailbox, it, u.immutable, a.key)+"')")
 	w.WriteHeader(http.StatusCreated)
 	return nil
-}
-
-// checkRange checks that a chunk is the next one.
-func (u *upload) checkRange(r *http.Request) (from, to int64, err error) {
-	from, to, total, err := parseContentRange(r.Header.Get("Content-Range"))
-	switch {
-	case err != nil:
-		return 0, 0, err
-	case total != u.file.size:
-		return 0, 0, badRequest("The total size of the Content-Range differs from that of the upload session.")
-	case r.ContentLength != to-from+1:
-		// microsoft-graph-docs-contrib issue 8097.
-		return 0, 0, badRequest("The Content-Range header length does not match the provided number of bytes.")
-	case to-from+1 > maxChunk:
-		return 0, 0, errTooLong
-	case from != u.received:
-		return 0, 0, refuse(http.StatusRequestedRangeNotSatisfiable, "ErrorInvalidRequest",
-			fmt.Sprintf("The uploaded range is not the expected one, which starts at %d.", u.received))
-	}
-	return from, to, nil
-}
-
-// parseContentRange reads "bytes 0-2097151/3483322" (RFC 9110, section 14.4).
-func parseContentRange(text string) (from, to, total int64, err error) {
-	bad := badRequest("The Content-Range header is missing or malformed.")
-	rest, ok := strings.CutPrefix(text, "bytes ")
-	span, size, ok2 := strings.Cut(rest, "/")
-	first, last, ok3 := strings.Cut(span, "-")
-	if !ok || !ok2 || !ok3 {
-		return 0, 0, 0, bad
-	}
-	from, err1 := parseOctets(first)
-	to, err2 := parseOctets(last)
-	total, err3 := parseOctets(size)
-	if err1 != nil || err2 != nil || err3 != nil || from > to || to >= total {
-		return 0, 0, 0, bad
-	}
-	return from, to, total, nil
-}
-
-// parseOctets reads a number without a sign.
-func parseOctets(s string) (int64, error) {
-	n, err := strconv.ParseUint(s, 10, 62)
-	return int64(n), err
 }
