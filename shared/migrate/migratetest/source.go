@@ -19,7 +19,7 @@ type SourceMailbox struct {
 	// WrongPassword refuses every sign-in.
 	WrongPassword bool
 	// Before runs ahead of each message that Fetch yields, and ahead of every other call with UID 0.
-	// Its error breaks the connection. It may change the mailbox.
+	// Its error breaks the connection. It may change the mailbox. Its calls do not overlap.
 	Before func(op, folder string, uid migrate.UID) error
 	// Latency is the virtual or real time that each call and each fetched message takes.
 	Latency time.Duration
@@ -32,6 +32,7 @@ type SourceMailbox struct {
 	// Connected is told 1 for each connection and -1 for its end.
 	Connected func(int)
 
+	hooks   sync.Mutex
 	mu      sync.Mutex
 	folders []*SourceFolder
 	open    int // connections
@@ -230,7 +231,7 @@ func (s *source) call(ctx context.Context, op string, uid migrate.UID) error {
 		folder = s.current.listed.Name
 	}
 	if s.box.Before != nil {
-		if err := s.box.Before(op, folder, uid); err != nil {
+		if err := s.box.before(op, folder, uid); err != nil {
 			s.broken = true
 			return broken(op, err)
 		}
@@ -242,6 +243,12 @@ func (s *source) call(ctx context.Context, op string, uid migrate.UID) error {
 		return broken(op, io.ErrUnexpectedEOF)
 	}
 	return nil
+}
+
+func (b *SourceMailbox) before(op, folder string, uid migrate.UID) error {
+	b.hooks.Lock()
+	defer b.hooks.Unlock()
+	return b.Before(op, folder, uid)
 }
 
 func (s *source) Folders(ctx context.Context) ([]migrate.SourceFolder, error) {
