@@ -36,6 +36,7 @@ type bench struct {
 	dir   string // temporary
 	built string // the app, once it was built
 	runs  int    // of each thing that is compared
+	peers bool   // whether other programs are among these
 }
 
 func main() {
@@ -62,6 +63,7 @@ func run(ctx context.Context, args []string, usage io.Writer) error {
 	only := flags.String("only", "", "the measurements to make, separated by commas (default all)")
 	b := new(bench)
 	flags.IntVar(&b.runs, "runs", 5, "how often each thing that is compared is run")
+	flags.BoolVar(&b.peers, "peers", true, "compare with other programs, too")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}

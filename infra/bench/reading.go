@@ -67,10 +67,12 @@ func readFrom(ctx context.Context, b *bench, title string, items []dovecot.Item)
 		{"bare go-imap FETCH", func(ctx context.Context, p *faults.Proxy) (int64, error) { return bareFetch(ctx, server, p, folders) }},
 		{"the whole source", func(ctx context.Context, p *faults.Proxy) (int64, error) { return wholeSource(ctx, server, p) }},
 	}
-	if peer, err := mbsync(ctx, b, server); err == nil {
+	if b.peers {
+		peer, err := mbsync(ctx, b, server)
+		if err != nil {
+			return err
+		}
 		contenders = append(contenders, peer)
-	} else {
-		fmt.Printf("no comparison with mbsync: %v\n", err)
 	}
 	for _, rtt := range []time.Duration{0, 40 * time.Millisecond} {
 		if err := compare(ctx, b, fmt.Sprintf("reading %d messages in %s at %s round trip, %d connections", len(items), title, rtt, connections), server, rtt, contenders); err != nil {
@@ -87,11 +89,11 @@ func compare(ctx context.Context, b *bench, title string, server *dovecot.Server
 		return err
 	}
 	defer proxy.Close()
-	times := make([][]time.Duration, len(contenders))
+	times, turns := make([][]time.Duration, len(contenders)), make([]int64, len(contenders))
 	var octets int64
 	for round := range b.runs + 1 {
 		for i, c := range contenders {
-			began := time.Now()
+			began, before := time.Now(), proxy.Turns()
 			n, err := c.read(ctx, proxy)
 			if err != nil {
 				return fmt.Errorf("%s: %w", c.name, err)
@@ -99,6 +101,7 @@ func compare(ctx context.Context, b *bench, title string, server *dovecot.Server
 			if octets = max(octets, n); n != octets {
 				return fmt.Errorf("%s read %d octets of %d", c.name, n, octets)
 			}
+			turns[i] = proxy.Turns() - before
 			if round > 0 { // the first round warms the server's caches
 				times[i] = append(times[i], time.Since(began))
 			}
@@ -116,8 +119,8 @@ func compare(ctx context.Context, b *bench, title string, server *dovecot.Server
 		if i == 1 {
 			bound = " (bound: 1.3)"
 		}
-		fmt.Printf("  %-20s median %s, %s to %s of %d, ratio %.2f%s\n", c.name, round(median), round(times[i][0]),
-			round(times[i][len(times[i])-1]), len(times[i]), median.Seconds()/base, bound)
+		fmt.Printf("  %-20s median %s, %s to %s of %d, %d round trips, ratio %.2f%s\n", c.name, round(median), round(times[i][0]),
+			round(times[i][len(times[i])-1]), len(times[i]), turns[i], median.Seconds()/base, bound)
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 
 	"github.com/emersion/go-imap/v2"
+	"github.com/emersion/go-imap/v2/imapclient"
 
 	"mailferry/shared/migrate"
 )
@@ -63,13 +64,7 @@ func (s *source) Open(ctx context.Context, name string) (migrate.FolderState, er
 		err := errors.New("the server gives the folder no UIDVALIDITY")
 		return migrate.FolderState{}, &migrate.Error{Op: op, Folder: name, Kind: migrate.NoFolder, Err: err}
 	}
-	s.folder, s.validity = name, data.UIDValidity
-	state := migrate.FolderState{
-		UIDValidity:   data.UIDValidity,
-		UIDNext:       migrate.UID(data.UIDNext),
-		Messages:      int(data.NumMessages),
-		HighestModSeq: data.HighestModSeq,
-	}
+	state := s.opened(name, data)
 	if state.UIDNext == 0 && state.Messages > 0 {
 		state.UIDNext, err = s.uidAfter(data.NumMessages)
 	}
@@ -89,11 +84,30 @@ func refusedNo(err error) bool {
 }
 
 func (s *source) examine(name string) (*imap.SelectData, error) {
+	return s.client.Select(s.spelled(name), s.examineOptions()).Wait()
+}
+
+// spelled is a folder's name as it is sent.
+func (s *source) spelled(name string) string {
 	if hidden := s.hidden[name]; hidden != "" {
-		name = hidden
+		return hidden
 	}
-	options := &imap.SelectOptions{ReadOnly: true, CondStore: s.caps.Has(imap.CapCondStore)}
-	return s.client.Select(name, options).Wait()
+	return name
+}
+
+func (s *source) examineOptions() *imap.SelectOptions {
+	return &imap.SelectOptions{ReadOnly: true, CondStore: s.caps.Has(imap.CapCondStore)}
+}
+
+// opened remembers the current folder.
+func (s *source) opened(name string, data *imap.SelectData) migrate.FolderState {
+	s.folder, s.validity = name, data.UIDValidity
+	return migrate.FolderState{
+		UIDValidity:   data.UIDValidity,
+		UIDNext:       migrate.UID(data.UIDNext),
+		Messages:      int(data.NumMessages),
+		HighestModSeq: data.HighestModSeq,
+	}
 }
 
 // uidAfter returns the UID above the last message's, for a server that does not tell UIDNEXT.
@@ -107,16 +121,6 @@ func (s *source) uidAfter(last uint32) (migrate.UID, error) {
 	return next, cmd.Close()
 }
 
-// Survey implements migrate.Source.
-func (s *source) Survey(ctx context.Context, name string) (migrate.FolderState, migrate.UIDSet, error) {
-	state, err := s.Open(ctx, name)
-	if err != nil {
-		return state, migrate.UIDSet{}, err
-	}
-	uids, err := s.UIDs(ctx, 1, ^migrate.UID(0))
-	return state, uids, err
-}
-
 // UIDs implements migrate.Source.
 func (s *source) UIDs(ctx context.Context, first, last migrate.UID) (migrate.UIDSet, error) {
 	defer s.begin(ctx)()
@@ -126,12 +130,17 @@ func (s *source) UIDs(ctx context.Context, first, last migrate.UID) (migrate.UID
 		return found, nil
 	}
 	cmd := s.client.Fetch(imap.UIDSet{{Start: imap.UID(first), Stop: imap.UID(last)}}, &imap.FetchOptions{UID: true})
+	found, err := uidsOf(cmd, first, last)
+	return found, s.fail(ctx, "list messages", s.folder, err)
+}
+
+// uidsOf takes the UIDs in first..last from an answer. A server may take the range's end for "*",
+// which is never an empty range (RFC 9051 section 9, seq-range).
+func uidsOf(cmd *imapclient.FetchCommand, first, last migrate.UID) (found migrate.UIDSet, err error) {
 	for msg := cmd.Next(); msg != nil; msg = cmd.Next() {
-		// A server may take the range's end for "*", which is never an empty range (RFC 9051
-		// section 9, seq-range).
 		if info, _ := describe(msg); first <= info.UID && info.UID <= last {
 			found.Add(info.UID)
 		}
 	}
-	return found, s.fail(ctx, "list messages", s.folder, cmd.Close())
+	return found, cmd.Close()
 }

@@ -206,8 +206,11 @@ func (r *reader) take(h *hand) func() error {
 func (r *reader) waiting() (n int) {
 	for _, s := range r.shelves {
 		n += len(s.toRead)
-		if !s.begun || !s.rest.Empty() && !s.measuring {
+		if !s.begun {
 			n++
+		}
+		if !s.rest.Empty() && !s.measuring {
+			n += 1 + (s.rest.Len()-1)/r.run.Limits.WindowMessages
 		}
 	}
 	return n

@@ -16,7 +16,7 @@ type Limits struct {
 	Lease          time.Duration // default 20s
 	Renew          time.Duration // default 5s
 	LongestRequest time.Duration // a target request may still act so long after its connection died, default 60s
-	WindowMessages int           // default 100
+	WindowMessages int           // default 200
 	WindowOctets   int64         // default 32 MiB, by the source's word
 }
 
@@ -32,7 +32,7 @@ func (l Limits) Defaults() Limits {
 	set(&l.Renew, 5*time.Second)
 	set(&l.LongestRequest, time.Minute)
 	if l.WindowMessages == 0 {
-		l.WindowMessages = 100
+		l.WindowMessages = 200
 	}
 	if l.WindowOctets == 0 {
 		l.WindowOctets = 32 << 20

@@ -67,7 +67,7 @@ func Read(get func(string) string) (Settings, error) {
 			Budget:         r.duration("RUN_BUDGET", 4*time.Minute, time.Second, 30*time.Minute),
 			Lease:          r.duration("LEASE", 20*time.Second, 15*time.Second, time.Minute),
 			LongestRequest: r.duration("LONGEST_REQUEST", time.Minute, time.Second, 10*time.Minute),
-			WindowMessages: int(r.number("WINDOW_MESSAGES", 100, 1, 1000)),
+			WindowMessages: int(r.number("WINDOW_MESSAGES", 200, 1, 1000)),
 			WindowOctets:   r.number("WINDOW_OCTETS", 32<<20, 1, 1<<30),
 		},
 		WakeGrace:   r.duration("WAKE_GRACE", 2*time.Minute, time.Second, time.Hour),
