@@ -116,7 +116,11 @@ func (r *Runner) claim(ctx, soft context.Context, w WakeUp) (*mailboxRun, error)
 	if soft.Err() != nil {
 		return nil, r.wait(ctx, w, c, tag, nil)
 	}
-	asked, leave, err := r.Gate.enter(ctx, c.Deaths >= 2)
+	deaths := c.Deaths
+	if c.Phase == Running {
+		deaths++ // not counted yet
+	}
+	asked, leave, err := r.Gate.enter(ctx, deaths >= maxDeaths-1)
 	if errors.Is(err, errBusy) {
 		return nil, r.wakeAgain(ctx, w)
 	}
