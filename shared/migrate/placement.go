@@ -22,15 +22,17 @@ type spot struct {
 	role     SpecialUse // of a well-known folder; its parent is nil
 	name     string
 	taken    bool   // by a source folder, not only on the way to one
-	raw      string // that folder's name at the source
-	from     string // and its path, for messages
+	from     string // that folder's path, for messages
 	mapped   bool   // from was sent here by the administrator
 	joins    bool   // several source folders may have it, and folders below it that are called the same
 	children map[string]*spot
+	byRaw    map[string]*spot // children, by the source's name that they were made for
+	next     map[string]int   // by a name that children want: the first number that may be free
 }
 
 func newSpot(parent *spot, name string) *spot {
-	s := &spot{parent: parent, name: name, length: wireLength(name), children: make(map[string]*spot)}
+	s := &spot{parent: parent, name: name, length: wireLength(name),
+		children: make(map[string]*spot), byRaw: make(map[string]*spot), next: make(map[string]int)}
 	if parent != nil {
 		s.joins, s.depth, s.length = parent.joins, parent.depth+1, parent.length+1+s.length
 		parent.children[foldName(name)] = s
@@ -38,7 +40,14 @@ func newSpot(parent *spot, name string) *spot {
 	return s
 }
 
-func (s *spot) take(raw, from string) { s.taken, s.raw, s.from = true, raw, from }
+func (s *spot) take(from string) { s.taken, s.from = true, from }
+
+// called makes s the place of every folder of that name below the source folders that s.parent has.
+func (s *spot) called(raw string) {
+	if s.parent.byRaw[raw] == nil {
+		s.parent.byRaw[raw] = s
+	}
+}
 
 // top reports whether folders below s are at the top of the mailbox.
 func (s *spot) top() bool { return s.parent == nil && s.role == "" }
@@ -176,7 +185,10 @@ func (l *layout) hold(c *FolderCursor) {
 			continue
 		}
 		if !s.taken {
-			s.take(c.Path[depth-1], joinPath(c.Path[:depth]))
+			s.take(joinPath(c.Path[:depth]))
+			if !mapped {
+				s.called(c.Path[depth-1])
+			}
 		}
 		if key := pathKey(c.Path[:depth]); l.at[key] == nil {
 			l.at[key] = s
@@ -247,7 +259,7 @@ func (l *layout) mapFolder(path []string) {
 		l.collide(from, s)
 		return
 	}
-	s.take(path[len(path)-1], from)
+	s.take(from)
 	s.mapped, s.joins = true, s.joins || merge
 }
 
@@ -298,27 +310,32 @@ func (l *layout) child(parent *spot, path []string) *spot {
 		name, _ = cleanName(path[len(path)-1], parent.top())
 		why = "the path is too deep or too long"
 	}
-	for n := 1; ; n++ {
-		try := numbered(name, n)
-		s := parent.children[foldName(try)]
-		switch {
-		case s != nil && s.joins && (s.raw == raw || s.mapped):
-			return s
-		case s != nil && s.mapped:
-			l.collide(from, s)
-			return s
-		case s != nil && s.taken:
-			continue
-		case s == nil:
-			s = newSpot(parent, try)
-		}
-		s.take(raw, from)
-		if n > 1 {
-			why = strings.TrimPrefix(why+", "+takenName, ", ")
-		}
-		l.why[pathKey(path)] = why
+	if s := parent.byRaw[raw]; s != nil && parent.joins {
 		return s
 	}
+	key := foldName(name)
+	if s := parent.children[key]; s != nil && s.mapped {
+		if !s.joins {
+			l.collide(from, s)
+		}
+		return s
+	}
+	n := max(1, parent.next[key])
+	for s := parent.children[foldName(numbered(name, n))]; s != nil && s.taken; s = parent.children[foldName(numbered(name, n))] {
+		n++
+	}
+	parent.next[key] = n + 1
+	s := parent.children[foldName(numbered(name, n))]
+	if s == nil {
+		s = newSpot(parent, numbered(name, n))
+	}
+	s.take(from)
+	s.called(raw)
+	if n > 1 {
+		why = joinReasons(why, takenName)
+	}
+	l.why[pathKey(path)] = why
+	return s
 }
 
 const takenName = "another folder has the name"

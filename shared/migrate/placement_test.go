@@ -92,6 +92,8 @@ func TestPlacement(t *testing.T) {
 		{"the mapping wins over attribute and name", FolderRules{FolderMap: []FolderMapping{{From: "Archive", To: "Old mail"}}}, box("Archive=archive", "Archive>x"), []string{"Archive:Old mail", "Archive>x:Old mail>x"}},
 		{"a mapping of what is not listed", FolderRules{FolderMap: []FolderMapping{{From: "a", To: "z"}}}, box("a>b"), []string{"a>b:z>b"}},
 		{"a mapping that merges", FolderRules{FolderMap: []FolderMapping{{From: "a", To: "b", Merge: true}}}, box("a", "a>x", "b", "b>x", "b>y"), []string{"a:b", "a>x:b>x", "b:b", "b>x:b>x", "b>y:b>y"}},
+		{"a mapping says nothing of other folders of the name", FolderRules{FolderMap: []FolderMapping{{From: "x/a", To: "#Inbox#/Q"}}}, box("INBOX=inbox", "INBOX>a", "x>a"),
+			[]string{"INBOX:[inbox]", "INBOX>a:[inbox]>a", "x>a:[inbox]>Q"}},
 		{"below one folder", FolderRules{TargetFolder: "Old/server", FolderMap: []FolderMapping{{From: "keep", To: "Keep"}}},
 			box("INBOX=inbox", "INBOX>a", "Sent=sent", "Sent Items=sent", "Calendar", "keep"),
 			[]string{"INBOX:Old>server>INBOX", "INBOX>a:Old>server>INBOX>a", "Sent:Old>server>Sent", "Sent Items:Old>server>Sent Items", "Calendar:Old>server>Calendar", "keep:Keep"}},
