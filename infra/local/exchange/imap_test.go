@@ -125,7 +125,7 @@ func TestFoldersByLanguage(t *testing.T) {
 		names = append(names, l.Mailbox)
 	}
 	want := []string{"INBOX", "Entwürfe", "Gesendete Elemente", "Gelöschte Elemente", "Junk-E-Mail", "Archiv", "Postausgang",
-		"Aufgezeichnete Unterhaltungen", "Projekte", "Projekte/Übersicht"}
+		"Aufgezeichnete Unterhaltungen", "Kalender", "Kontakte", "Aufgaben", "Notizen", "Journal", "Projekte", "Projekte/Übersicht"}
 	if !slices.Equal(names, want) {
 		t.Errorf("got %q", names)
 	}

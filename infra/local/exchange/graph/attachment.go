@@ -148,7 +148,8 @@ func encode(content io.Reader, wanted bool) (size int64, encoded string, err err
 	if wanted {
 		w := base64.NewEncoder(base64.StdEncoding, &out)
 		size, _ = io.Copy(w, content)
-		return size, out.String(), w.Close()
+		err = w.Close() // writes the last octets
+		return size, out.String(), err
 	}
 	size, _ = io.Copy(io.Discard, content)
 	return size, "", nil

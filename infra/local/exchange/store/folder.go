@@ -30,50 +30,6 @@ type Folder struct {
 	Children int    `json:"-"` // child folders, those of class IPF.Imap included
 }
 
-// Ids of the folders every mailbox has.
-const (
-	RootID uint64 = iota + 1
-	InboxID
-	DraftsID
-	SentItemsID
-	DeletedItemsID
-	JunkEmailID
-	ArchiveID
-	OutboxID
-	ConversationHistoryID
-	RecoverableID
-	firstFolderID = 100 // of folders that somebody creates
-)
-
-type wellKnownFolder struct {
-	id          uint64
-	key, en, de string
-}
-
-// wellKnown lists the default folders with Graph's well-known name
-// (https://learn.microsoft.com/graph/api/resources/mailfolder) and the display
-// names Exchange gives them by Set-MailboxRegionalConfiguration
-// -LocalizeDefaultFolderName.
-var wellKnown = []wellKnownFolder{
-	{RootID, "msgfolderroot", "Top of Information Store", "Oberste Ebene des Informationsspeichers"},
-	{InboxID, "inbox", "Inbox", "Posteingang"},
-	{DraftsID, "drafts", "Drafts", "Entwürfe"},
-	{SentItemsID, "sentitems", "Sent Items", "Gesendete Elemente"},
-	{DeletedItemsID, "deleteditems", "Deleted Items", "Gelöschte Elemente"},
-	{JunkEmailID, "junkemail", "Junk Email", "Junk-E-Mail"},
-	{ArchiveID, "archive", "Archive", "Archiv"},
-	{OutboxID, "outbox", "Outbox", "Postausgang"},
-	{ConversationHistoryID, "conversationhistory", "Conversation History", "Aufgezeichnete Unterhaltungen"},
-	{RecoverableID, "recoverableitemsdeletions", "Deletions", "Deletions"},
-}
-
-func (w wellKnownFolder) name(language string) string {
-	if strings.HasPrefix(strings.ToLower(language), "de") {
-		return w.de
-	}
-	return w.en
-}
-
 // folder is the state behind a Folder; its mailbox's lock guards it.
 type folder struct {
 	Folder
@@ -196,27 +152,6 @@ func (m *Mailbox) Folder(id uint64) (Folder, error) {
 		return Folder{}, ErrNoSuchFolder
 	}
 	return m.snapshot(f), nil
-}
-
-// unmade are well-known folders that a mailbox gets when somebody needs them;
-// those here never do.
-var unmade = []string{
-	"clutter", "conflicts", "localfailures", "scheduled", "searchfolders", "serverfailures", "syncissues",
-}
-
-// unmadeID is the id of no folder.
-const unmadeID = firstFolderID - 1
-
-// WellKnownID returns the id of the folder that Graph calls name. The mailbox
-// need not have it.
-func WellKnownID(name string) (uint64, bool) {
-	for _, w := range wellKnown {
-		if strings.EqualFold(w.key, name) {
-			return w.id, true
-		}
-	}
-	known := slices.ContainsFunc(unmade, func(n string) bool { return strings.EqualFold(n, name) })
-	return unmadeID, known
 }
 
 // CreateFolder makes a folder. Names of siblings differ by more than case,

@@ -36,7 +36,7 @@ func newMailbox(s *Store, number int) *Mailbox {
 	}
 	for _, w := range wellKnown {
 		m.applyFolder(Folder{
-			ID: w.id, Parent: RootID, WellKnown: w.key, Class: ClassNote,
+			ID: w.id, Parent: RootID, WellKnown: w.key, Class: cmp.Or(w.class, ClassNote),
 			UIDValidity: uint32(w.id), Hidden: w.id == RecoverableID,
 		})
 	}
