@@ -19,6 +19,11 @@ var troubles = []faults.Rule{
 	{At: "graph.*", Skip: 15, Times: 1, Do: faults.Answer, Status: 503},
 	// The source breaks off in the middle of messages.
 	{At: "source.down", Skip: 2, Times: 3, Do: faults.CutAfter, Bytes: 50_000},
+	// Service Bus takes a wake-up and says nothing, forgets that one is settled, hands one out twice.
+	{At: "bus.send", Skip: 1, Times: 2, Do: faults.LoseAnswer},
+	{At: "bus.manage", Match: "update-disposition", Skip: 1, Times: 2, Do: faults.LoseAnswer},
+	{At: "bus.deliver", Skip: 2, Times: 2, Do: faults.AnswerTwice},
+	{At: "bus.manage", Match: "update-disposition", Skip: 2, Times: 1, Do: faults.Expire},
 	// The host wakes a run twice, counts done work as failed, loses a lock, reports the CSV twice.
 	{At: "host.blob-event", Times: 1, Do: faults.AnswerTwice},
 	{At: "host.invoke", Match: "run", Skip: 1, Times: 2, Do: faults.AnswerTwice},

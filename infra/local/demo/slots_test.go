@@ -53,8 +53,8 @@ func (j *journal) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// 200 mailboxes share 5 slots of one endpoint over 2 instances that could take 16: the source never
-// sees more than 5 at once, and a run that ends hands its slot on. The planner looks once a minute
+// 200 mailboxes, of one connection each, share 5 slots of one endpoint over 2 instances that could take
+// 16: the source never sees more than 5 at once, and a run that ends hands its slot on. The planner looks once a minute
 // only, so a slot that waited for it would stay free for many seconds; the longest wait is logged.
 func TestSlots(t *testing.T) {
 	const mailboxes, slots, each = 200, 5, 12
@@ -87,7 +87,7 @@ func TestSlots(t *testing.T) {
 		csv += fmt.Sprintf("%s,%s,\"%s\"\n", address, login, password)
 	}
 	host, port := source.TLSAddr()
-	description, _ := json.Marshal(map[string]any{"host": host, "port": port, "ca": string(source.CA()), "slots": slots})
+	description, _ := json.Marshal(map[string]any{"host": host, "port": port, "ca": string(source.CA()), "slots": slots, "connections": 1})
 	if _, err := s.Drop.Put(ctx, endpoint+"/endpoint.json", description, nil, migrate.Condition{}); err != nil {
 		t.Fatal(err)
 	}

@@ -61,7 +61,7 @@ func (d *demo) await(ctx context.Context, what string, done func(*migrate.BatchS
 			}
 		}
 		if time.Since(moved) > quiet {
-			return fmt.Errorf("nothing moved for %s while waiting for %s", quiet, what)
+			return errors.Join(fmt.Errorf("nothing moved for %s while waiting for %s", quiet, what), problems(b))
 		}
 		select {
 		case <-tick.C:
@@ -84,6 +84,20 @@ func failure(b *migrate.BatchStatus) error {
 	for _, m := range b.Details {
 		if m.State == migrate.Failed {
 			errs = append(errs, fmt.Errorf("mailbox %s failed: %s (%s)", m.Address, m.Problem.Text, m.Problem.Advice))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// problems is what stands in the way of mailboxes that have not failed.
+func problems(b *migrate.BatchStatus) error {
+	if b == nil {
+		return nil
+	}
+	var errs []error
+	for _, m := range b.Details {
+		if m.Problem != nil {
+			errs = append(errs, fmt.Errorf("mailbox %s: %s", m.Address, m.Problem.Text))
 		}
 	}
 	return errors.Join(errs...)
