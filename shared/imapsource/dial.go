@@ -82,8 +82,24 @@ func (d Dialer) dial(ctx context.Context, endpoint migrate.Endpoint, mailbox mig
 	return s, nil
 }
 
+// signInStalls is how many stalls a connection may take until it is signed in. Without such a limit
+// a server that says an octet now and then would hold a slot for ever.
+const signInStalls = 3
+
 // connect opens a connection and signs in with the credential.
 func (d Dialer) connect(ctx context.Context, endpoint migrate.Endpoint, mailbox migrate.Mailbox, c credential) (*source, error) {
+	limit := signInStalls * cmp.Or(d.Stall, defaultStall)
+	limited, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	s, err := d.open(limited, endpoint, mailbox, c)
+	if err != nil && limited.Err() != nil && ctx.Err() == nil {
+		return nil, &migrate.Error{Op: "sign in to the source server", Kind: migrate.Unreachable, Reason: migrate.ConnectTimeout,
+			Err: fmt.Errorf("it takes longer than %s", limit)}
+	}
+	return s, err
+}
+
+func (d Dialer) open(ctx context.Context, endpoint migrate.Endpoint, mailbox migrate.Mailbox, c credential) (*source, error) {
 	stall := cmp.Or(d.Stall, defaultStall)
 	dialer := net.Dialer{Timeout: stall}
 	raw, err := dialer.DialContext(ctx, "tcp", net.JoinHostPort(endpoint.Host, strconv.Itoa(endpoint.Port)))

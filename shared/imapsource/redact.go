@@ -49,9 +49,10 @@ func decodeBase64(s string) string {
 	return ""
 }
 
+// containsAny looks for secrets that are too long to be found by chance.
 func containsAny(s string, secrets []string) bool {
 	for _, secret := range secrets {
-		if secret != "" && strings.Contains(s, secret) {
+		if len(secret) >= 4 && strings.Contains(s, secret) {
 			return true
 		}
 	}

@@ -150,3 +150,23 @@ func TestSTARTTLSIsNeverDowngraded(t *testing.T) {
 		})
 	}
 }
+
+// A server that says an octet now and then does not hold a connection for ever.
+func TestSignInIsLimited(t *testing.T) {
+	e := scripted(t, hello, func(p *peer, tag, command string) bool {
+		for {
+			if _, err := p.Write([]byte("*")); err != nil {
+				return true
+			}
+			select {
+			case <-t.Context().Done():
+				return true
+			case <-time.After(20 * time.Millisecond):
+			}
+		}
+	})
+	_, err := Dialer{Password: password, Stall: 100 * time.Millisecond}.Dial(t.Context(), e, migrate.Mailbox{Login: "u"})
+	if migrate.ReasonOf(err) != migrate.ConnectTimeout || migrate.KindOf(err) != migrate.Unreachable {
+		t.Errorf("got %v", err)
+	}
+}
