@@ -77,8 +77,13 @@ func classifyRefusal(answer *imap.Error, more string) (migrate.Kind, migrate.Rea
 	return migrate.SignIn, migrate.WrongPassword
 }
 
-// signInError gives a server's refusal its kind and reason; more is what it said besides.
-func signInError(err error, endpoint migrate.Endpoint, more string) error {
+// challengeAdvice is for a wrong password by a mechanism that does not show it to the server.
+const challengeAdvice = "Check login and password with a mail program, then drop the CSV again with the right ones. If they are right, " +
+	"set the endpoint's auth to plain or login: some servers offer this way although they keep no password to check it with."
+
+// signInError gives a server's refusal of a mechanism its kind and reason; more is what it said
+// besides.
+func signInError(err error, endpoint migrate.Endpoint, m mechanism, more string) error {
 	var refused *imap.Error
 	if !errors.As(err, &refused) {
 		return err
@@ -96,7 +101,11 @@ func signInError(err error, endpoint migrate.Endpoint, more string) error {
 	if more != "" {
 		text += " (" + more + ")"
 	}
-	return &migrate.Error{Kind: kind, Reason: reason, Err: fmt.Errorf("the server answers %s", text)}
+	e := &migrate.Error{Kind: kind, Reason: reason, Err: fmt.Errorf("the server answers auth %s with %s", m.name, text)}
+	if reason == migrate.WrongPassword && m.challenge && endpoint.Security != migrate.SecurityNone {
+		e.Advice = challengeAdvice
+	}
+	return e
 }
 
 // answerText is what the server said.

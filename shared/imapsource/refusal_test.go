@@ -85,8 +85,24 @@ func TestRefusalOfWhom(t *testing.T) {
 		migrate.AdminRefused:  {Admin: &migrate.Admin{}},
 		migrate.TokenRefused:  {OAuth: &migrate.OAuth{}},
 	} {
-		if err := signInError(refused, e, ""); migrate.ReasonOf(err) != want || migrate.KindOf(err) != migrate.SignIn {
+		if err := signInError(refused, e, mechanism{}, ""); migrate.ReasonOf(err) != want || migrate.KindOf(err) != migrate.SignIn {
 			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+}
+
+// A password that SCRAM proves wrong may be right all the same.
+func TestAdviceOnChallenges(t *testing.T) {
+	answer := &imap.Error{Type: "NO", Text: "no"}
+	for _, c := range []struct {
+		name     string
+		security migrate.Security
+		own      bool
+	}{{"scram-sha-256", migrate.SecurityTLS, true}, {"plain", migrate.SecurityTLS, false}, {"cram-md5", migrate.SecurityNone, false}} {
+		var e *migrate.Error
+		err := signInError(answer, migrate.Endpoint{Security: c.security}, named(c.name), "")
+		if !errors.As(err, &e) || (e.Advice != "") != c.own || !strings.Contains(err.Error(), c.name) {
+			t.Errorf("%s: %v, advice %q", c.name, err, e.Advice)
 		}
 	}
 }

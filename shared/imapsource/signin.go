@@ -26,7 +26,7 @@ func (d *dialogue) signIn(endpoint migrate.Endpoint, c credential) error {
 	}
 	if m.name == "login" && !caps.Has(imap.CapLoginDisabled) {
 		err = d.login(c.login, c.password)
-		return signInError(err, endpoint, d.wire.lastStatus())
+		return signInError(err, endpoint, m, d.wire.lastStatus())
 	}
 	client, err := m.client(c)
 	if err != nil {
@@ -37,7 +37,7 @@ func (d *dialogue) signIn(endpoint migrate.Endpoint, c credential) error {
 	if b, ok := client.(*bearer); ok && b.refused != "" {
 		more = b.refused
 	}
-	return signInError(err, endpoint, more)
+	return signInError(err, endpoint, m, more)
 }
 
 // login sends LOGIN (RFC 9051 section 6.2.3).

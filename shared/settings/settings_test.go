@@ -46,3 +46,19 @@ func TestErrorsNameEverySetting(t *testing.T) {
 		}
 	}
 }
+
+// What endpoints name is read when it is needed, and a reference that was not resolved is no secret.
+func TestSecret(t *testing.T) {
+	get := func(name string) string {
+		return map[string]string{"SOURCE_A": " s3cret ", "SOURCE_B": "@Microsoft.KeyVault(SecretUri=https://vault.example/secrets/s3cret)"}[name]
+	}
+	if v, err := Secret(get, "SOURCE_A"); err != nil || v != " s3cret " {
+		t.Errorf("%q, %v", v, err)
+	}
+	if v, err := Secret(get, "SOURCE_C"); err != nil || v != "" {
+		t.Errorf("%q, %v", v, err)
+	}
+	if _, err := Secret(get, "SOURCE_B"); err == nil || strings.Contains(err.Error(), "s3cret") {
+		t.Errorf("got %v", err)
+	}
+}
