@@ -21,7 +21,7 @@ import (
 	"mailferry/shared/migrate"
 )
 
-// gssapiClient is the GSSAPI mechanism (RFC 4752) with Kerberos 5 (RFC 4121), mutual authentication
+// gssapiSASL is the GSSAPI mechanism (RFC 4752) with Kerberos 5 (RFC 4121), mutual authentication
 // and no security layer. gokrb5 has the messages and no SASL; of the session keys it can use those
 // of AES only.
 type gssapiSASL struct {
@@ -221,7 +221,7 @@ func (g *gssapiSASL) unwrap(b []byte) ([]byte, error) {
 	return token.Payload, nil
 }
 
-// guard turns a panic of gokrb5 over a malformed message into an error.
+// guard turns a panic of a library over a malformed message into an error.
 func guard(read func() error) (err error) {
 	defer func() {
 		if recover() != nil {

@@ -8,7 +8,7 @@ import (
 	"github.com/emersion/go-sasl"
 )
 
-// ntlm is NTLMv2 ([MS-NLMP]; its messages in IMAP: [MS-OXIMAP] section 2.2.1). A login may be
+// ntlm is NTLMv2 ([MS-NLMP], in IMAP by [MS-OXIMAP]). A login may be
 // DOMAIN\user.
 type ntlm struct {
 	credential
@@ -17,8 +17,8 @@ type ntlm struct {
 
 func ntlmClient(c credential) (sasl.Client, error) { return &ntlm{credential: c}, nil }
 
-// Start sends nothing: the server asks for the negotiate message with an empty challenge
-// ([MS-OXIMAP] section 3.1.5.1), and servers that take an initial response ask so, too, without one.
+// Start makes the negotiate message, which Exchange asks for with an empty challenge and others take
+// as an initial response.
 func (n *ntlm) Start() (string, []byte, error) {
 	message, err := ntlmssp.NewNegotiateMessage("", "")
 	return "NTLM", message, err
@@ -29,7 +29,11 @@ func (n *ntlm) Next(challenge []byte) ([]byte, error) {
 		return nil, errors.New("the server goes on after the last NTLM message")
 	}
 	n.answered = true
-	message, err := ntlmssp.NewAuthenticateMessage(challenge, n.login, n.password, nil)
+	var message []byte
+	err := guard(func() (err error) {
+		message, err = ntlmssp.NewAuthenticateMessage(challenge, n.login, n.password, nil)
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("answer the server's NTLM challenge: %w", err)
 	}

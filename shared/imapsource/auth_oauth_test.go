@@ -130,9 +130,20 @@ func TestRotatedRefreshTokens(t *testing.T) {
 	for range 2 {
 		signsIn(t, d, e, "anna")
 	}
+	keep := oauthDialer(r, &vault).KeepPassword
+	r.tokens.set(func() { r.tokens.life = 3600 })
 	d.KeepPassword = func(context.Context, migrate.Mailbox, string) error { return errors.New("the vault is shut") }
-	if _, err := d.Dial(t.Context(), e, migrate.Mailbox{Login: "anna"}); err == nil || !strings.Contains(err.Error(), "vault") {
-		t.Errorf("got %v", err)
+	for range 2 { // also when the access token itself is good
+		if _, err := d.Dial(t.Context(), e, migrate.Mailbox{Login: "anna"}); err == nil || !strings.Contains(err.Error(), "vault") {
+			t.Errorf("got %v", err)
+		}
+	}
+	d.KeepPassword = keep
+	signsIn(t, d, e, "anna")
+	r.tokens.mu.Lock()
+	defer r.tokens.mu.Unlock()
+	if r.tokens.refresh[vault] != "anna" {
+		t.Error("the vault has a refresh token that is worth nothing")
 	}
 }
 

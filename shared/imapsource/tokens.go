@@ -32,7 +32,7 @@ type keptToken struct {
 	busy    chan struct{}
 	token   *oauth2.Token
 	given   string // the refresh token that the vault gave
-	refresh string // what the token service gave in its place
+	refresh string // what the token service gave in its place, until the vault has it
 }
 
 // tokenMargin is how long a token must be good for: a sign-in with the next one takes seconds, but
@@ -121,6 +121,9 @@ func (d Dialer) accessToken(ctx context.Context, endpoint migrate.Endpoint, mail
 		return "", false, err
 	}
 	defer k.release()
+	if err := d.storeRefresh(ctx, mailbox, k); err != nil {
+		return "", false, err
+	}
 	if k.good() {
 		return k.token.AccessToken, true, nil
 	}
@@ -135,13 +138,21 @@ func (d Dialer) accessToken(ctx context.Context, endpoint migrate.Endpoint, mail
 	k.token = fresh
 	if fresh.RefreshToken != "" && fresh.RefreshToken != secret.refresh {
 		k.refresh = fresh.RefreshToken
-		if d.KeepPassword != nil {
-			if err := d.KeepPassword(ctx, mailbox, fresh.RefreshToken); err != nil {
-				return "", false, fmt.Errorf("store the new refresh token: %w", err)
-			}
-		}
 	}
-	return fresh.AccessToken, false, nil
+	return fresh.AccessToken, false, d.storeRefresh(ctx, mailbox, k)
+}
+
+// storeRefresh puts a refresh token that replaced another into the vault. The old one may be worth
+// nothing any more, so no access token is used before that is done.
+func (d Dialer) storeRefresh(ctx context.Context, mailbox migrate.Mailbox, k *keptToken) error {
+	if k.refresh == "" || d.KeepPassword == nil {
+		return nil
+	}
+	if err := d.KeepPassword(ctx, mailbox, k.refresh); err != nil {
+		return fmt.Errorf("store the new refresh token: %w", err)
+	}
+	k.refresh, k.given = "", ""
+	return nil
 }
 
 // grantSecret is what a grant is asked for with.

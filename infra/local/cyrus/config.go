@@ -20,7 +20,7 @@ altnamespace: yes
 munge8bit: no
 autocreate_quota: -1
 allowplaintext: yes
-sasl_mech_list: PLAIN LOGIN
+sasl_mech_list: PLAIN LOGIN CRAM-MD5 SCRAM-SHA-1 SCRAM-SHA-256 NTLM
 sasl_pwcheck_method: auxprop
 sasl_auxprop_plugin: sasldb
 sasl_sasldb_path: %[1]s/sasldb2

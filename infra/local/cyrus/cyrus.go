@@ -172,6 +172,10 @@ func (s *Server) Fill(ctx context.Context, login string, items []dovecot.Item) e
 	return deposit.Fill(ctx, deposit.Account{Addr: s.addr(s.plain), Login: login, Password: password, Separator: "/"}, items)
 }
 
+// Admin returns the login and password of the administrator, who may open every mailbox by an
+// authorization identity.
+func (s *Server) Admin() (login, password string) { return admin, adminPassword }
+
 // CA returns the PEM of the certificate authority that signed the server's certificate.
 func (s *Server) CA() []byte { return s.ca }
 

@@ -15,9 +15,6 @@ type SignIn struct {
 	// without a domain knows one. Empty: ntlm is not offered.
 	NTLMPassword string
 
-	// ClearTextRefused refuses PLAIN and LOGIN outside of TLS.
-	ClearTextRefused bool
-
 	// Master may open every mailbox, as user*master or by PLAIN's authorization identity. Empty: nobody.
 	Master, MasterPassword string
 
@@ -52,11 +49,7 @@ func (s SignIn) environment() []string {
 // settings are the global settings.
 func (s SignIn) settings(dir string) string {
 	var b strings.Builder
-	refuse := "no"
-	if s.ClearTextRefused {
-		refuse = "yes"
-	}
-	fmt.Fprintf(&b, "disable_plaintext_auth = %s\n", refuse)
+	b.WriteString("disable_plaintext_auth = no\n")
 	mechanisms := append([]string{"plain", "login"}, s.Mechanisms...)
 	if s.NTLMPassword != "" {
 		mechanisms = append(mechanisms, "ntlm")
