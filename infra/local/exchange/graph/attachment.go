@@ -42,31 +42,47 @@ func isAttachment(part *message.Entity) bool {
 // ends the walk. A message that cannot be parsed has those that can.
 func (r *request) attachments(it *store.Item, visit func(attachment, io.Reader) error) error {
 	e, err := message.Read(r.mailbox.Store().Open(it.Body))
-	if e == nil {
-		return nil
-	}
-	if err != nil && !message.IsUnknownCharset(err) && !message.IsUnknownEncoding(err) {
+	if !readable(e, err) {
 		return nil
 	}
 	n := 0
-	var failed error
-	_ = e.Walk(func(_ []int, part *message.Entity, err error) error {
-		if err != nil && !message.IsUnknownCharset(err) && !message.IsUnknownEncoding(err) {
-			return err
-		}
+	err = leaves(e, 0, func(part *message.Entity) error {
 		if !isAttachment(part) {
 			return nil
 		}
 		n++
-		if err := visit(describe(part, n), part.Body); err != nil {
-			if !errors.Is(err, io.EOF) {
-				failed = err
-			}
-			return io.EOF
-		}
-		return nil
+		return visit(describe(part, n), part.Body)
 	})
-	return failed
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
+}
+
+func readable(e *message.Entity, err error) bool {
+	return e != nil && (err == nil || message.IsUnknownCharset(err) || message.IsUnknownEncoding(err))
+}
+
+// maxParts bounds how deep parts lie in parts.
+const maxParts = 100
+
+// leaves calls visit for each part that has no parts. One that is broken ends
+// with what can be read of it, and those after it go on: Entity.Walk would end.
+func leaves(e *message.Entity, depth int, visit func(*message.Entity) error) error {
+	parts := e.MultipartReader()
+	if parts == nil {
+		return visit(e)
+	}
+	for depth < maxParts {
+		part, err := parts.NextPart()
+		if !readable(part, err) {
+			return nil
+		}
+		if err := leaves(part, depth+1, visit); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func describe(part *message.Entity, n int) attachment {

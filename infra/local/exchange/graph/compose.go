@@ -8,6 +8,7 @@ import (
 	"mime"
 	"mime/quotedprintable"
 	"net/mail"
+	"regexp"
 	"strings"
 	"time"
 
@@ -107,7 +108,7 @@ func attach(db *store.Store, b store.Body, a newAttachment) (store.Body, error) 
 	boundary := params["boundary"]
 	var head, tail bytes.Buffer
 	length := text.Size()
-	if strings.HasPrefix(boundary, ownBoundary) {
+	if strings.HasPrefix(boundary, ownBoundary) && endsWith(text, closing(boundary)) {
 		head.Write(raw)
 		length -= int64(len(closing(boundary)))
 	} else {
@@ -120,17 +121,32 @@ func attach(db *store.Store, b store.Body, a newAttachment) (store.Body, error) 
 		&encoder{from: io.LimitReader(a.content, a.size)}, strings.NewReader(end)), size)
 }
 
+// endsWith tells whether a text ends in this way.
+func endsWith(text *io.SectionReader, end string) bool {
+	last := make([]byte, len(end))
+	_, err := text.ReadAt(last, max(text.Size()-int64(len(end)), 0))
+	return err == nil && string(last) == end
+}
+
 func closing(boundary string) string { return "\r\n--" + boundary + "--\r\n" }
+
+// fieldName is the name of a header field (RFC 5322, section 2.2).
+var fieldName = regexp.MustCompile(`^[!-9;-~]+$`)
 
 // wrap begins a multipart/mixed whose first part has the content fields of h.
 func wrap(head *bytes.Buffer, h store.Header) (boundary string) {
 	boundary = ownBoundary + newRequestID()
 	var content bytes.Buffer
 	for _, f := range h {
+		if !fieldName.MatchString(f.Name) {
+			continue
+		}
+		_, value, _ := bytes.Cut(bytes.TrimRight(f.Raw, "\r\n"), []byte(":"))
+		line := fmt.Appendf(nil, "%s:%s\r\n", f.Name, value) // the last one may have no end
 		if strings.HasPrefix(strings.ToLower(f.Name), "content-") {
-			content.Write(f.Raw)
+			content.Write(line)
 		} else if !strings.EqualFold(f.Name, "MIME-Version") {
-			head.Write(f.Raw)
+			head.Write(line)
 		}
 	}
 	fmt.Fprintf(head, "MIME-Version: 1.0\r\nContent-Type: multipart/mixed;\r\n\tboundary=\"%s\"\r\n\r\n--%[1]s\r\n%s\r\n", boundary, content.Bytes())

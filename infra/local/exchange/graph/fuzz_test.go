@@ -171,3 +171,44 @@ func FuzzEncoder(f *testing.F) {
 		}
 	})
 }
+
+// FuzzAttach checks that a file put to any message is found in it, octet by octet, beside one that was
+// put before.
+func FuzzAttach(f *testing.F) {
+	for _, s := range []string{
+		"Subject: x\r\n\r\nText\r\n", "Subject: x", "", "\r\nText", "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nx\r\n--b--\r\n",
+		"Content-Type: multipart/mixed\r\n\r\nno boundary", "Content-Type: text/plain\n\nlf only\n", "Content-Transfer-Encoding: base64\r\n\r\n?",
+		"Content-Type: multipart/mixed; boundary=_attached_x\r\n\r\n--_attached_x\r\n", "no field\r\n folded\r\n\r\n",
+		" :", "0\v:", // no names of fields
+	} {
+		f.Add(s, []byte("content"))
+	}
+	m := mailbox(f)
+	f.Fuzz(func(t *testing.T, s string, content []byte) {
+		db := m.Store()
+		body, err := db.Receive(strings.NewReader(s), int64(len(s)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, key := range []string{"first", "second"} {
+			if body, err = attach(db, body, newAttachment{key: key, name: "ä.bin", content: bytes.NewReader(content), size: int64(len(content))}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r, found := &request{mailbox: m}, map[string]int{}
+		if err := r.attachments(&store.Item{Body: body}, func(a attachment, in io.Reader) error {
+			got, err := io.ReadAll(in)
+			if a.key == "first" || a.key == "second" {
+				if found[a.key]++; err != nil || !bytes.Equal(got, content) || a.name != "ä.bin" {
+					t.Fatalf("%s: got %q of %q, %q, %v", a.key, got, content, a.name, err)
+				}
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if found["first"] != 1 || found["second"] != 1 {
+			t.Fatalf("%q: found %v", s, found)
+		}
+	})
+}

@@ -165,7 +165,7 @@ func recipients(list []*mail.Address) []any {
 func (r *request) addBody(out map[string]any, it *store.Item) {
 	kind, text := "text", ""
 	// A message that cannot be parsed is shown without text.
-	if e, err := message.Read(r.mailbox.Store().Open(it.Body)); err == nil || message.IsUnknownCharset(err) {
+	if e, err := message.Read(r.mailbox.Store().Open(it.Body)); readable(e, err) {
 		kind, text = firstText(e)
 	}
 	text = strings.ToValidUTF8(text, "\uFFFD")
@@ -194,11 +194,7 @@ var markup = regexp.MustCompile(`(?s)<(head|style|script)\b.*?</(head|style|scri
 
 func firstText(e *message.Entity) (kind, text string) {
 	kind = "text"
-	// Walk ends early by io.EOF or at a part that cannot be parsed.
-	_ = e.Walk(func(_ []int, part *message.Entity, err error) error {
-		if err != nil && !message.IsUnknownCharset(err) {
-			return err
-		}
+	_ = leaves(e, 0, func(part *message.Entity) error { // io.EOF ends it early
 		typ, _, _ := part.Header.ContentType()
 		if typ != "" && !strings.HasPrefix(typ, "text/") || isAttachment(part) {
 			return nil
