@@ -164,3 +164,22 @@ func TestNewUIDValidityEndsTheCall(t *testing.T) {
 		t.Errorf("the error is %v", err)
 	}
 }
+
+// A message that ends the connection whatever is asked of it is not taken for one that is gone.
+func TestMessageThatEndsTheConnectionWithItsDescription(t *testing.T) {
+	shelf := newShelf(50, short)
+	s := opened(t, func(p *peer, tag, command string) bool {
+		if isFetch(command) {
+			if set, err := migrate.ParseUIDSet(strings.Fields(command)[2]); err != nil || set.Contains(20) {
+				p.send("* BYE index is corrupted\r\n")
+				p.Close()
+				return true
+			}
+		}
+		return shelf.hook(p, tag, command)
+	})
+	got, refused, err := sorted(t, s, shelf.all())
+	if err != nil || len(got) != 49 || !strings.Contains(fmt.Sprint(refused[20]), "index is corrupted") {
+		t.Errorf("%d came, refused %v: %v", len(got), refused, err)
+	}
+}

@@ -244,6 +244,12 @@ func (b *body) open(partial *imap.SectionPartial) (literal imap.LiteralReader, o
 	return nil, 0, err
 }
 
+// give yields the message. It is over then, also when yield panics.
+func (b *body) give(yield bodyFunc) error {
+	defer b.close()
+	return yield(b.info, b.size, b)
+}
+
 // close ends the reading: the message is over, or read to its end.
 func (b *body) close() {
 	b.literal = nil

@@ -56,6 +56,30 @@ func (c *conversation) lost(reason error) (gap, err error) {
 	return reason, c.s.reconnect(c.ctx)
 }
 
+// suspect is a message that exists and does not come even when it is asked for alone.
+type suspect struct {
+	info  migrate.MessageInfo
+	why   error // *migrate.Error of kind Unreadable, with the server's words
+	ended bool  // it ended connections; otherwise the server answered
+}
+
+func (c *conversation) suspect(info migrate.MessageInfo, gap error, ended bool) suspect {
+	why := words(gap)
+	if gap == nil {
+		why = errors.New("the server answers OK without this message")
+	}
+	return suspect{info, &migrate.Error{Op: "fetch message", Folder: c.s.folder, UID: info.UID, Kind: migrate.Unreadable, Err: why}, ended}
+}
+
+// words returns what a domain error says without where it happened.
+func words(err error) error {
+	var e *migrate.Error
+	if errors.As(err, &e) && e.Err != nil {
+		return e.Err
+	}
+	return err
+}
+
 // breakOff ends a command that nobody waits for. The connection goes with it: what the server still
 // sends may be long, and the library cannot be told to leave it.
 func breakOff(on *session, cmd *imapclient.FetchCommand, reason error) {

@@ -18,30 +18,33 @@ type located struct {
 
 // Describe implements migrate.Source.
 func (s *source) Describe(ctx context.Context, uids migrate.UIDSet, yield func(migrate.MessageInfo) error) error {
-	return s.describe(ctx, uids, func(m located) error { return yield(m.MessageInfo) })
+	_, err := s.describe(ctx, uids, func(m located) error { return yield(m.MessageInfo) })
+	return err
 }
 
-func (s *source) describe(ctx context.Context, uids migrate.UIDSet, yield func(located) error) error {
+// describe returns the messages that end the connection even when only their description is asked
+// for.
+func (s *source) describe(ctx context.Context, uids migrate.UIDSet, yield func(located) error) ([]suspect, error) {
 	defer s.begin(ctx)()
-	d := describer{conversation{s: s, ctx: ctx, op: "describe messages"}, yield, migrate.UIDSet{}}
+	d := describer{conversation: conversation{s: s, ctx: ctx, op: "describe messages"}, yield: yield}
 	clear(s.known)
 	for _, set := range batches(uids) {
 		if err := d.ask(set, 2); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return nil
+	return d.suspects, nil
 }
 
 // describer is one call of Describe.
 type describer struct {
 	conversation
-	yield func(located) error
-	got   migrate.UIDSet
+	yield    func(located) error
+	got      migrate.UIDSet
+	suspects []suspect
 }
 
-// ask describes what exists of uids. A message whose description ends the connection even when it is
-// asked for alone is left out: the fetch finds out what is wrong with it.
+// ask describes what exists of uids, and narrows down what ends the connection.
 func (d *describer) ask(uids migrate.UIDSet, tries int) error {
 	partial, gap, err := d.run(uids)
 	rest := uids.Minus(d.got)
@@ -51,10 +54,13 @@ func (d *describer) ask(uids migrate.UIDSet, tries int) error {
 	case rest.Len() < uids.Len():
 		return d.ask(rest, 2)
 	case gap == nil || rest.Len() == 1:
-		if tries--; tries == 0 {
-			return nil
+		if tries--; tries > 0 {
+			return d.ask(rest, tries)
 		}
-		return d.ask(rest, tries)
+		if gap != nil {
+			d.suspects = append(d.suspects, d.suspect(migrate.MessageInfo{UID: rest.Max()}, gap, true))
+		}
+		return nil
 	}
 	lower, upper := halves(rest)
 	if err := d.ask(lower, 2); err != nil {

@@ -2,7 +2,6 @@ package imapsource
 
 import (
 	"context"
-	"errors"
 	"io"
 	"slices"
 
@@ -58,13 +57,6 @@ type fetcher struct {
 	yield    bodyFunc
 	got      migrate.UIDSet
 	suspects []suspect
-}
-
-// suspect is a message that exists and does not come even when it is asked for alone.
-type suspect struct {
-	info  migrate.MessageInfo
-	why   error // *migrate.Error of kind Unreadable, with the server's words
-	ended bool  // it ended connections; otherwise the server answered
 }
 
 func (f *fetcher) askAll(uids migrate.UIDSet) error {
@@ -127,7 +119,8 @@ func (f *fetcher) describeFirst(uids migrate.UIDSet) error {
 	}
 	for uid := range uids.Descending {
 		if _, ok := f.s.known[uid]; !ok {
-			return f.s.describe(f.ctx, uids, func(located) error { return nil })
+			_, err := f.s.describe(f.ctx, uids, func(located) error { return nil })
+			return err
 		}
 	}
 	return nil
@@ -144,11 +137,12 @@ func (f *fetcher) each(left []located) error {
 
 // existing finds out which of uids exist.
 func (f *fetcher) existing(uids migrate.UIDSet) (left []located, set migrate.UIDSet, err error) {
-	err = f.s.describe(f.ctx, uids, func(m located) error {
+	ended, err := f.s.describe(f.ctx, uids, func(m located) error {
 		left = append(left, m)
 		set.Add(m.UID)
 		return nil
 	})
+	f.suspects = append(f.suspects, ended...)
 	return left, set, err
 }
 
@@ -181,12 +175,7 @@ func (f *fetcher) alone(m located, gap error) error {
 			break
 		}
 	}
-	why := words(gap)
-	if gap == nil {
-		why = errors.New("the server answers OK without this message")
-	}
-	f.suspects = append(f.suspects, suspect{m.MessageInfo, &migrate.Error{Op: "fetch message", Folder: f.s.folder,
-		UID: m.UID, Kind: migrate.Unreadable, Err: why}, ended})
+	f.suspects = append(f.suspects, f.suspect(m.MessageInfo, gap, ended))
 	return nil
 }
 
@@ -203,7 +192,7 @@ func (f *fetcher) bySequence(m located) (gap, err error) {
 	for range 3 {
 		on, before, where := f.s.session, f.s.expunged.Load(), uint32(0)
 		find := func(now located) error { where = now.seq; return nil }
-		if err := f.s.describe(f.ctx, migrate.UIDsOf(m.UID), find); err != nil || where == 0 {
+		if _, err := f.s.describe(f.ctx, migrate.UIDsOf(m.UID), find); err != nil || where == 0 {
 			return nil, err
 		}
 		if f.s.session == on && f.s.expunged.Load() == before {
@@ -224,20 +213,26 @@ func (f *fetcher) only() *imap.FetchOptions {
 func (f *fetcher) run(set imap.NumSet, options *imap.FetchOptions, known *migrate.MessageInfo) (gap, err error) {
 	on := f.s.session
 	cmd := on.client.Fetch(set, options)
+	broken := true
+	defer func() { // also when a yield panics: the library waits for what is unread
+		if broken {
+			breakOff(on, cmd, errBrokenOff)
+		}
+	}()
 	for msg := cmd.Next(); msg != nil; msg = cmd.Next() {
 		lost, err := f.deliver(msg, known)
-		if err == nil && lost == nil && f.s.session == on {
-			continue
-		}
-		breakOff(on, cmd, errBrokenOff)
 		switch {
+		case err == nil && lost == nil && f.s.session == on:
+			continue
 		case err != nil:
 			return nil, err
 		case lost != nil:
+			on.wire.abort(errBrokenOff)
 			return f.lost(lost)
 		}
 		return errReplaced, nil // the body went on over another connection; so do the others
 	}
+	broken = false
 	return f.close(cmd)
 }
 
@@ -256,8 +251,7 @@ func (f *fetcher) deliver(msg *imapclient.FetchMessageData, known *migrate.Messa
 			continue
 		}
 		b := newBody(f, info, data.Literal)
-		err := f.yield(info, b.size, b)
-		b.close()
+		err := b.give(f.yield)
 		if b.failure != nil && f.section.Specifier != imap.PartSpecifierNone {
 			return b.failure, nil
 		}
@@ -302,12 +296,3 @@ func cutShort(section *imap.FetchItemBodySection) bool {
 type unreadable struct{ why error }
 
 func (u unreadable) Read([]byte) (int, error) { return 0, u.why }
-
-// words returns what a domain error says without where it happened.
-func words(err error) error {
-	var e *migrate.Error
-	if errors.As(err, &e) && e.Err != nil {
-		return e.Err
-	}
-	return err
-}

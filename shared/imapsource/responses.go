@@ -83,8 +83,12 @@ func (r *responses) next() error {
 	}
 	tag, rest, _ := strings.Cut(line, " ")
 	word, rest := cutWord(rest)
-	r.emit(tag + " " + strings.ToUpper(word) + cleanStatus(rest))
-	return nil
+	switch word = strings.ToUpper(word); word {
+	case "OK", "NO", "BAD":
+		r.emit(tag + " " + word + cleanStatus(rest))
+		return nil
+	}
+	return r.skipLiterals(line)
 }
 
 func (r *responses) untagged(line string) error {

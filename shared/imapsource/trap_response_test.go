@@ -116,3 +116,29 @@ func TestBufferedTextIsBounded(t *testing.T) {
 		})
 	}
 }
+
+// Untagged responses that nobody asked for pass by (T12).
+func TestUnaskedResponsesPassBy(t *testing.T) {
+	for _, response := range []string{
+		"* VANISHED 1:3", "* VANISHED (EARLIER) 41,43:116", "* LSUB () \"/\" x", "* XGWEXTENSIONS foo", "* OK [ALERT] hi", "* 3 RECENT",
+		"* BAD oops", "* NO [ALERT] disk full", "* OK [HIGHESTMODSEQ 18446744073709551615] x", "* FLAGS (\\Seen $a[b])",
+		"* FLAGS (a b\\c)", "* OK [PERMANENTFLAGS (\\Seen \\*)] ok", "*  OK two spaces", "* OK [UIDNEXT 4294967296] big",
+		"* OK [MYRIGHTS \"acdilrsw\"] ACL", "* OK [NOMODSEQ] modseq not supported on search folders", "* ESEARCH (TAG \"x\") UID",
+		"* QUOTA \"\" (STORAGE 10 512)", "* SEARCH 1 2 3", "* STATUS x (MESSAGES 1)", "* 1 FETCH ()", "", "garbage",
+	} {
+		s := opened(t, func(p *peer, tag, command string) bool {
+			if !isFetch(command) {
+				return false
+			}
+			p.send("%s\r\n* 1 FETCH (UID 7 %s", response, meta)
+			if isBodyFetch(command) {
+				p.send(" BODY[] {5}\r\nhello")
+			}
+			p.send(")\r\n%s\r\n%s OK done\r\n", response, tag)
+			return true
+		})
+		if got, err := collect(t, s, migrate.UIDsOf(7)); err != nil || got[7] != "hello" {
+			t.Errorf("%q: got %v: %v", response, got, err)
+		}
+	}
+}

@@ -134,3 +134,52 @@ func TestReceivedFromTheHeader(t *testing.T) {
 		}
 	})
 }
+
+// TestRemovedAndDeliveredWhileListing has users delete and get mail between EXAMINE and the list of
+// UIDs: what is there in the end has an outcome, and nothing is waited for that is gone.
+func TestRemovedAndDeliveredWhileListing(t *testing.T) {
+	bubble(t, "", func(t *testing.T, w *migratetest.World) {
+		b := oneMailbox(t, w, 10)
+		inbox := b.Source.Folder("INBOX")
+		n := 0
+		b.Source.Before = func(op, _ string, _ migrate.UID) error {
+			if op != "list messages" {
+				return nil
+			}
+			if n++; n <= 2 {
+				inbox.Remove(migrate.UID(n))
+			}
+			if n == 3 {
+				inbox.Add(migratetest.Message("new", "new", 300), received)
+			}
+			return nil
+		}
+		w.Settle(t)
+		if c := wantState(t, w, b, migrate.Synced).Counts(); c.Migrated != 9 || c.Failed != 0 || n < 3 {
+			t.Errorf("counts %+v after %d lists", c, n)
+		}
+	})
+}
+
+// TestServerForgetsUIDs has a server name fewer UIDs than it says there are messages: that is never
+// taken for an empty folder.
+func TestServerForgetsUIDs(t *testing.T) {
+	bubble(t, "", func(t *testing.T, w *migratetest.World) {
+		b := oneMailbox(t, w, 5)
+		inbox := b.Source.Folder("INBOX")
+		lists := 0
+		b.Source.Before = func(op, _ string, _ migrate.UID) error {
+			if op == "list messages" && lists < 3 {
+				lists++
+				inbox.Remove(migrate.UID(lists)) // each list is one short of what EXAMINE said
+				inbox.Add(migratetest.Message("again"+string(rune('0'+lists)), "again", 300), received)
+				inbox.Remove(migrate.UID(5 + lists))
+			}
+			return nil
+		}
+		w.Settle(t)
+		if c := wantState(t, w, b, migrate.Synced).Counts(); c.Migrated != 2 || lists != 3 {
+			t.Errorf("counts %+v", c)
+		}
+	})
+}
