@@ -137,6 +137,9 @@ func (s *source) enter(endpoint migrate.Endpoint, c credential) error {
 		return err
 	}
 	s.wire.forgetStatus() // it may repeat what was sent
+	if err := d.compress(endpoint); err != nil {
+		return err
+	}
 	if err := d.handOver(); err != nil {
 		return err
 	}

@@ -22,6 +22,7 @@ type wire struct {
 	raw      net.Conn // TCP: closing it never waits for the peer, as closing TLS does
 	stall    time.Duration
 	in       *responses
+	out      io.Writer // the connection, or what compresses for it
 
 	xlist atomic.Bool // what is sent as LIST is XLIST to the server
 
@@ -33,7 +34,7 @@ type wire struct {
 }
 
 func newWire(conn, raw net.Conn, stall time.Duration) *wire {
-	w := &wire{Conn: conn, raw: raw, stall: stall}
+	w := &wire{Conn: conn, raw: raw, stall: stall, out: conn}
 	w.in = newResponses(stallReader{w}, w)
 	return w
 }
@@ -62,7 +63,7 @@ func (w *wire) Write(p []byte) (int, error) {
 	if w.xlist.Load() {
 		p = bytes.Replace(p, []byte(" LIST "), []byte(" XLIST "), 1)
 	}
-	if _, err := w.Conn.Write(w.restoreNames(p)); err != nil {
+	if _, err := w.out.Write(w.restoreNames(p)); err != nil {
 		return 0, w.fail(err)
 	}
 	return whole, nil

@@ -19,6 +19,15 @@ const (
 	SecurityNone     Security = "none"     // clear text, for a server on the same host or tunnel
 )
 
+// Compression says whether a source connection is compressed (RFC 4978).
+type Compression string
+
+// The ways.
+const (
+	CompressAuto Compression = "auto" // where the server offers it
+	CompressOff  Compression = "off"  // for a server that is short of CPU, or near
+)
+
 // Endpoint describes a source server. It is the file batches/<name>/endpoint.json.
 type Endpoint struct {
 	Name        string        `json:"-"` // the folder it lies in
@@ -28,6 +37,7 @@ type Endpoint struct {
 	Auth        string        `json:"auth,omitempty"`        // how to sign in, default auto: the strongest way that server and credentials have
 	Slots       int           `json:"slots,omitempty"`       // mailboxes at once over all instances, default 10
 	Connections int           `json:"connections,omitempty"` // to the server for one mailbox, default 3
+	Compress    Compression   `json:"compress,omitempty"`    // default auto
 	SyncEvery   Duration      `json:"syncEvery,omitempty"`   // pause between two syncs of a synced mailbox, default 1h
 	CAFile      string        `json:"caFile,omitempty"`      // PEM of a certificate authority to trust besides the system's
 	CA          string        `json:"ca,omitempty"`          // the same, the PEM itself
@@ -70,6 +80,9 @@ func ParseEndpoint(name string, content []byte) (Endpoint, error) {
 	if e.Slots == 0 {
 		e.Slots = 10
 	}
+	if e.Compress == "" {
+		e.Compress = CompressAuto
+	}
 	if e.Connections == 0 {
 		e.Connections = 3
 	}
@@ -99,6 +112,7 @@ func (e Endpoint) validate() error {
 		"security %q is none of tls, starttls, none", e.Security)
 	e.checkSignIn(bad)
 	bad(e.Slots >= 1 && e.Slots <= 1000, "slots %d is not within 1 to 1000", e.Slots)
+	bad(e.Compress == CompressAuto || e.Compress == CompressOff, "compress %q is none of auto, off", e.Compress)
 	bad(e.Connections >= 1 && e.Connections <= 16, "connections %d is not within 1 to 16", e.Connections)
 	_, err := e.FolderRules.compile()
 	errs = append(errs, err, e.MessageFilter.validate())

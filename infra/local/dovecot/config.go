@@ -131,10 +131,19 @@ service imap-login {
 service imap {
   process_limit = 1024
 }
+%[12]s
 service stats {
   chroot =
 }
-`, s.dir, s.owner.name, s.owner.group, tlsPort, plainPort, login, internal, s.internalGroup(internal), s.signIn.settings(s.dir), s.signIn.databases(s.dir), s.layout.namespaces(s.dir))
+`, s.dir, s.owner.name, s.owner.group, tlsPort, plainPort, login, internal, s.internalGroup(internal), s.signIn.settings(s.dir), s.signIn.databases(s.dir), s.layout.namespaces(s.dir), s.compression())
+}
+
+// compression offers COMPRESS=DEFLATE: https://doc.dovecot.org/2.3/configuration_manual/zlib_plugin/.
+func (s *Server) compression() string {
+	if !s.squeeze {
+		return ""
+	}
+	return "protocol imap {\n  mail_plugins = $mail_plugins imap_zlib\n}"
 }
 
 func (s *Server) internalGroup(user string) string {

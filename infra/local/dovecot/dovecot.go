@@ -33,6 +33,9 @@ type Options struct {
 	// Layout is how mailboxes look over IMAP.
 	Layout Layout
 
+	// Compress offers COMPRESS=DEFLATE.
+	Compress bool
+
 	// Logger gets the server's starts and stops. Default: nothing is logged. Dovecot's own log is
 	// Dir/dovecot.log.
 	Logger *slog.Logger
@@ -40,19 +43,20 @@ type Options struct {
 
 // Server is a running Dovecot.
 type Server struct {
-	dir    string
-	temp   bool
-	signIn SignIn
-	layout Layout
-	logger *slog.Logger
-	owner  owner
-	cmd    *exec.Cmd
-	exited chan struct{} // closed when the process ended, and exit is set
-	exit   error
-	ca     []byte
-	tls    *gate
-	plain  *gate
-	meter  meter
+	dir     string
+	temp    bool
+	signIn  SignIn
+	layout  Layout
+	squeeze bool // offers compression
+	logger  *slog.Logger
+	owner   owner
+	cmd     *exec.Cmd
+	exited  chan struct{} // closed when the process ended, and exit is set
+	exit    error
+	ca      []byte
+	tls     *gate
+	plain   *gate
+	meter   meter
 
 	mu    sync.Mutex // guards the users file
 	stop  sync.Once
@@ -64,7 +68,7 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	if err := needs.Debian(ctx, o.SignIn.packages()...); err != nil {
 		return nil, err
 	}
-	s := &Server{dir: o.Dir, signIn: o.SignIn, layout: o.Layout, logger: o.Logger, exited: make(chan struct{})}
+	s := &Server{dir: o.Dir, signIn: o.SignIn, squeeze: o.Compress, layout: o.Layout, logger: o.Logger, exited: make(chan struct{})}
 	if s.logger == nil {
 		s.logger = slog.New(slog.DiscardHandler)
 	}
