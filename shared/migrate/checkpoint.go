@@ -72,6 +72,7 @@ type Checkpoint struct {
 	Ended    time.Time       `json:"ended,omitzero"`     // the last sync that found nothing left
 	Active   Duration        `json:"active,omitempty"`   // time spent in runs
 	Verified *Verification   `json:"verified,omitempty"`
+	Crowded  *Crowded        `json:"crowded,omitempty"` // nil: the source took as many connections as were wanted
 }
 
 // Problem is what an administrator sees of the last error.

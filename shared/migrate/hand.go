@@ -42,7 +42,12 @@ func (h *hand) leave() {
 func (h *hand) connect() error {
 	source, err := h.run.Dial(h.ctx, h.run.endpoint, h.run.cp.Mailbox)
 	if err != nil {
-		h.change(func() { h.connected-- })
+		h.change(func() {
+			h.connected--
+			if KindOf(err) == Throttled {
+				h.refused, h.took = true, max(h.connected, 1)
+			}
+		})
 		return err
 	}
 	h.source = source

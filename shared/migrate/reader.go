@@ -21,8 +21,10 @@ type reader struct {
 	shelves   []*shelf   // in the order in which they are read
 	busy      int        // tasks under way that may make others
 	connected int        // hands that have a connection, or are about to
+	took      int        // connections that the server took when it refused another
 	idle      int        // of these, the ones that wait for a task
 	failure   error      // why the last hand gave up
+	refused   bool       // the server takes no more connections
 }
 
 // shelf is a folder in the reader. What lies below listed is the reader's.
@@ -66,7 +68,7 @@ func (m *mailboxRun) read(shelves []*shelf) *reader {
 	r.news = sync.NewCond(&r.mu)
 	r.ctx, r.cancel = context.WithCancel(m.ctx)
 	r.hands.Go((&hand{reader: r, source: m.source, first: true}).work)
-	for range m.endpoint.Connections - 1 {
+	for range m.connections() - 1 {
 		r.hands.Go((&hand{reader: r}).work)
 	}
 	return r
@@ -79,6 +81,9 @@ func (r *reader) close() {
 	r.hands.Wait()
 	for _, s := range r.shelves {
 		r.drop(s)
+	}
+	if r.refused {
+		r.run.cp.Crowded = &Crowded{Connections: r.took, At: time.Now().UTC()}
 	}
 }
 
@@ -184,6 +189,8 @@ func (r *reader) take(h *hand) func() error {
 		waiting := r.waiting()
 		switch {
 		case waiting == 0 && r.busy == 0:
+			return nil
+		case h.source == nil && r.refused:
 			return nil
 		case h.source == nil && waiting > r.connected && r.idle == 0:
 			r.connected++

@@ -88,6 +88,36 @@ func TestConnections(t *testing.T) {
 	}
 }
 
+// TestCrowdedServer is asked for no more connections than it took, until an hour later.
+func TestCrowdedServer(t *testing.T) {
+	bubble(t, "", func(t *testing.T, w *migratetest.World) {
+		w.Connections, w.SyncEvery = 4, 10*time.Minute
+		b := oneMailbox(t, w, 60)
+		b.Source.Latency, b.Source.MaxConnections = 100*time.Millisecond, 2
+		more := func(want int) {
+			t.Helper()
+			before := b.Source.Refused()
+			for i := range 60 {
+				b.Source.Folder("INBOX").Add(migratetest.Message(fmt.Sprint(time.Now().Unix(), "-", i), "more", 300), received)
+			}
+			w.Sync(t)
+			w.CheckExact(t, b)
+			if n := b.Source.Refused() - before; (n > 0) != (want > 0) || n > want {
+				t.Errorf("%d connections were refused, want %d", n, want)
+			}
+		}
+		w.Settle(t)
+		if n := b.Source.Refused(); n < 1 || n > 2 {
+			t.Errorf("%d connections were refused at first", n)
+		}
+		more(0)
+		more(0)
+		time.Sleep(time.Hour)
+		more(2) // one more is tried; the server still does not take it
+		more(0)
+	})
+}
+
 // TestBrokenConnectionOfSeveral breaks one connection after the other: the others go on, and nothing
 // is sent twice, however often that happens.
 func TestBrokenConnectionOfSeveral(t *testing.T) {

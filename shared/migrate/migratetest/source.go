@@ -37,6 +37,7 @@ type SourceMailbox struct {
 	folders []*SourceFolder
 	open    int // connections
 	most    int // connections at once, ever
+	refused int // connections too many
 }
 
 // SourceFolder is a folder of a SourceMailbox.
@@ -119,6 +120,13 @@ func (b *SourceMailbox) MostConnections() int {
 	return b.most
 }
 
+// Refused is how many connections were too many.
+func (b *SourceMailbox) Refused() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.refused
+}
+
 // Add delivers a message. What it returns may be changed before the mailbox is read.
 func (f *SourceFolder) Add(content []byte, received time.Time, flags ...migrate.Flag) *SourceMessage {
 	f.box.mu.Lock()
@@ -196,6 +204,7 @@ func (b *SourceMailbox) Dial(ctx context.Context) (migrate.Source, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.MaxConnections > 0 && b.open >= b.MaxConnections {
+		b.refused++
 		return nil, &migrate.Error{Op: "sign in", Kind: migrate.Throttled, Err: errors.New("too many connections")}
 	}
 	s.connected = true
