@@ -28,7 +28,13 @@ import (
 // tenant starts the stand-in with a German shared mailbox and connects to it as the product does.
 func tenant(t *testing.T) (*standin.Server, *exchange.Exchange) {
 	t.Helper()
-	server, err := standin.Start(t.Context(), standin.Options{Dir: t.TempDir()})
+	return tenantWith(t, standin.Options{})
+}
+
+func tenantWith(t *testing.T, o standin.Options) (*standin.Server, *exchange.Exchange) {
+	t.Helper()
+	o.Dir = t.TempDir()
+	server, err := standin.Start(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
