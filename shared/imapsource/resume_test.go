@@ -60,6 +60,7 @@ func TestChangedMessageIsNoMixture(t *testing.T) {
 					if shelf.conns == 1 {
 						return long(uid)
 					}
+					shelf.allowed = 0 // the new connection holds
 					return change(long(uid))
 				}
 				var got bytes.Buffer
