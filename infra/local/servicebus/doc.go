@@ -21,8 +21,8 @@
 //
 // All know Delay, Cut, WorkLate, LoseAnswer, Throttle (com.microsoft:server-busy)
 // and Answer (by Status: 401, 403, 404, 410, 503; else amqp:internal-error); all
-// but bus.attach and bus.deliver AnswerLate; all but bus.attach AnswerTwice. At
-// bus.deliver, AnswerTwice hands a message out again at once under another lock,
+// but bus.deliver AnswerLate; all but bus.attach AnswerTwice. WorkLate is as Cut
+// at bus.attach. At bus.deliver, AnswerTwice hands a message out again at once under another lock,
 // so that the first is lost, without counting a delivery; LoseAnswer locks the
 // message for a connection that is gone. Expire ends a lock at bus.deliver
 // (after), bus.settle and bus.manage (before), and a token at bus.claim. Verbs:

@@ -369,6 +369,43 @@ func TestFaultsOfClaimAndAttach(t *testing.T) {
 	}
 }
 
+// What is answered twice is done once, and the peer hears of it twice.
+func TestAnswersComeTwice(t *testing.T) {
+	plan := faults.New()
+	for _, at := range []string{"bus.send", "bus.settle", "bus.manage"} {
+		plan.Add(faults.Rule{At: at, Do: faults.AnswerTwice, Times: 1})
+	}
+	b := startBroker(t, Options{Faults: plan})
+	sender := attached(t, b, open{}, 100, toQ())
+	expect[*flow](sender)
+	sender.transfer(0, text("a"), false)
+	for range 2 {
+		if d := expect[*disposition](sender); !d.receiver || d.state.code != codeAccepted {
+			t.Errorf("disposition %+v", d)
+		}
+	}
+	p := manager(t, b, 100)
+	next, credit, handle := uint32(2), uint32(10), uint32(1)
+	p.send(&flow{nextIncomingID: &next, incomingWindow: 100, handle: &handle, linkCredit: &credit})
+	p.peek()
+	for range 2 {
+		if part := expect[*transfer](p); part.handle != 1 {
+			t.Errorf("transfer %+v", part)
+		}
+	}
+	p.send(&flow{nextIncomingID: &next, incomingWindow: 100, handle: new(uint32), linkCredit: &credit})
+	id := *expect[*transfer](p).deliveryID
+	p.send(&disposition{receiver: true, first: id, last: id, state: &deliveryState{code: codeAccepted}})
+	for range 2 {
+		if d := expect[*disposition](p); d.receiver || d.first != id || d.state.code != codeAccepted {
+			t.Errorf("disposition %+v", d)
+		}
+	}
+	if c := b.Counts("q"); c != (Counts{Delivered: 1}) {
+		t.Errorf("counts %+v", c)
+	}
+}
+
 // A pause ends with its connection, and everything with the broker.
 func TestPausesEndWithTheBroker(t *testing.T) {
 	plan := faults.New()

@@ -84,6 +84,8 @@ func FuzzToken(f *testing.F) {
 func TestPutTokenRefusals(t *testing.T) {
 	b := startBroker(t, Options{})
 	c := &conn{broker: b, claims: map[string]claim{}}
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	put := func(operation, kind, audience string) answer {
 		return c.putToken(time.Now(), operation, &amqp.Message{
 			ApplicationProperties: map[string]any{"type": kind, "name": audience}, Value: jwt(time.Now().Add(time.Hour))})

@@ -70,6 +70,10 @@ func TestIdleReceiverEnds(t *testing.T) {
 		}
 		b.send("a")
 		b.must(r.CompleteMessage(b.ctx, b.take(r, "a"), nil))
+		time.Sleep(3 * linkIdle) // the management's links end too
+		if peeked, err := r.PeekMessages(b.ctx, 1, nil); err != nil || len(peeked) != 0 {
+			b.t.Errorf("peeked %v, %v", peeked, err)
+		}
 	})
 }
 
