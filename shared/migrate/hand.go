@@ -117,7 +117,7 @@ func (h *hand) over(err error) error {
 }
 
 // measuredAtOnce is how many windows are cut at once, by number of messages.
-const measuredAtOnce = 10
+const measuredAtOnce = 4
 
 // measure asks for sizes and dates of the newest messages that are left and cuts them into windows.
 func (h *hand) measure(s *shelf) error {

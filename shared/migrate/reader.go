@@ -192,7 +192,7 @@ func (r *reader) take(h *hand) func() error {
 			return nil
 		case h.source == nil && r.refused:
 			return nil
-		case h.source == nil && waiting > r.connected && r.idle == 0:
+		case h.source == nil && r.coming(waiting) > r.connected && r.idle == 0:
 			r.connected++
 			return h.connect
 		case h.source != nil && waiting > 0:
@@ -221,6 +221,16 @@ func (r *reader) waiting() (n int) {
 		}
 	}
 	return n
+}
+
+// coming adds the windows that are being cut to the tasks that wait: connecting takes as long.
+func (r *reader) coming(waiting int) int {
+	for _, s := range r.shelves {
+		if s.measuring {
+			waiting += s.rest.Len() / r.run.Limits.WindowMessages
+		}
+	}
+	return waiting
 }
 
 // choose takes the first window to read. Sizes are asked for before windows run out, and another
