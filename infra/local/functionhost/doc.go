@@ -4,7 +4,7 @@
 // It reads host.json and every function.json one level below it, starts the
 // handler process, fires blob, Service Bus, timer and HTTP triggers with the
 // envelopes of the real host, and ends the handler as the real host does: by
-// SIGKILL, or by SIGTERM and then SIGKILL. RULES.md lists the rules it holds to
+// SIGKILL, or by SIGTERM and then SIGKILL. The README of infra/local lists the rules it holds to
 // and the test of each.
 //
 // The sources are the custom handler documentation

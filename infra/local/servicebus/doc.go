@@ -29,7 +29,7 @@
 // bus.restart {"empty": false, "down": "2s"}, bus.drop-connections and
 // bus.expire-locks {"queue": ""}.
 //
-// RULES.md lists the rules of Service Bus that it holds to, with their tests.
+// The README of infra/local lists the rules of Service Bus that it holds to, with their tests.
 // It leaves out, and refuses: sessions, topics and subscriptions, transactions,
 // forwarding, SASL mechanisms but ANONYMOUS, AMQP over WebSockets, and the
 // management of entities over HTTP. It doesn't check the signature of a JWT,

@@ -1,8 +1,8 @@
 // Package imap is the IMAP face of the Exchange Online stand-in: IMAP4rev1 (RFC
 // 3501) over implicit TLS with XOAUTH2, with the limits and replies of Exchange
 // Online. A message shown is rebuilt and its RFC822.SIZE an estimate, as in
-// Exchange. RULES-imap.md in the folder above lists every rule with its
-// source.
+// Exchange. The README of infra/local lists every rule with its source and
+// test.
 //
 // Points for faults are "imap.connect" and "imap.<COMMAND>", such as
 // "imap.APPEND" (UID forms under the plain name), with mailbox and folder as
