@@ -135,7 +135,7 @@ func checkTarget(path []string) error {
 			continue
 		}
 		if _, why := cleanName(name, i == 0); why != "" {
-			return fmt.Errorf("Exchange does not take the name %q: %s", name, why)
+			return fmt.Errorf("the name %q is not taken by Exchange: %s", name, why)
 		}
 	}
 	if len(path) > maxFolderDepth {

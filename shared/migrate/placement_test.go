@@ -282,16 +282,16 @@ func FuzzRules(f *testing.F) {
 
 func TestRulesThatAreWrong(t *testing.T) {
 	for want, rules := range map[string]FolderRules{
-		"includeFolders: \"\": it names no folder":           {IncludeFolders: []string{""}},
-		"excludeFolders: \"re:(\": error parsing regexp":     {ExcludeFolders: []string{"re:("}},
-		"#sent# is none of #archive#, #deleteditems#":        {ExcludeFolders: []string{"#sent#/x"}},
-		"folderMap: \"a\" to \"\": it names no folder":       {FolderMap: []FolderMapping{{From: "a"}}},
-		"it has more \"*\" than what it is made from":        {FolderMap: []FolderMapping{{From: "a", To: "b/*"}}},
-		"Exchange does not take the name \"Calendar\"":       {FolderMap: []FolderMapping{{From: "a", To: "Calendar/x"}}},
-		"targetFolder: \"#Outbox#\": #Outbox# is none of":    {TargetFolder: "#Outbox#"},
-		"targetFolder: \"a/b \": Exchange does not take":     {TargetFolder: "a/b "},
-		"targetFolder: \"/\": it names no folder":            {TargetFolder: "/"},
-		"excludeFolders: \"re:\": the regular expression is": {ExcludeFolders: []string{"re:"}},
+		"includeFolders: \"\": it names no folder":                         {IncludeFolders: []string{""}},
+		"excludeFolders: \"re:(\": error parsing regexp":                   {ExcludeFolders: []string{"re:("}},
+		"#sent# is none of #archive#, #deleteditems#":                      {ExcludeFolders: []string{"#sent#/x"}},
+		"folderMap: \"a\" to \"\": it names no folder":                     {FolderMap: []FolderMapping{{From: "a"}}},
+		"it has more \"*\" than what it is made from":                      {FolderMap: []FolderMapping{{From: "a", To: "b/*"}}},
+		"the name \"Calendar\" is not taken by Exchange":                   {FolderMap: []FolderMapping{{From: "a", To: "Calendar/x"}}},
+		"targetFolder: \"#Outbox#\": #Outbox# is none of":                  {TargetFolder: "#Outbox#"},
+		"targetFolder: \"a/b \": the name \"b \" is not taken by Exchange": {TargetFolder: "a/b "},
+		"targetFolder: \"/\": it names no folder":                          {TargetFolder: "/"},
+		"excludeFolders: \"re:\": the regular expression is":               {ExcludeFolders: []string{"re:"}},
 	} {
 		if _, err := rules.compile(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("the error is %v, want %s", err, want)

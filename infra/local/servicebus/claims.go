@@ -48,7 +48,7 @@ func (c *conn) putToken(now time.Time, operation string, m *amqp.Message) answer
 	}
 	got, err := readToken(c.broker.keys, now, kind, audience, token)
 	if err != nil {
-		return answer{status: statusUnauthorized, text: err.Error(), condition: condAuthFailed}
+		return answer{status: statusUnauthorized, text: err.Error() + ".", condition: condAuthFailed}
 	}
 	// As in https://github.com/Azure/azure-service-bus/issues/451.
 	if name, _ := strings.CutSuffix(path, managementSuffix); path != "" && c.broker.entities[name] == nil {

@@ -37,7 +37,7 @@ type claim struct {
 
 // readToken returns the claim that a token makes on an audience such as
 // amqp://host/queue. Its errors are descriptions as Service Bus gives them
-// with status 401.
+// with status 401, without the full stop.
 func readToken(keys []Key, now time.Time, kind, audience, token string) (claim, error) {
 	var c claim
 	var err error
@@ -47,11 +47,11 @@ func readToken(keys []Key, now time.Time, kind, audience, token string) (claim, 
 	case tokenJWT:
 		c, err = readJWT(token)
 	default:
-		err = fmt.Errorf("InvalidTokenType: The token type %q is not supported.", kind)
+		err = fmt.Errorf("InvalidTokenType: The token type %q is not supported", kind)
 	}
 	if err == nil && !c.expires.After(now) {
 		// As in https://github.com/Azure/azure-service-bus-java/issues/354.
-		err = fmt.Errorf("ExpiredToken: The token is expired. Expiration time: '%s'.", c.expires.UTC().Format("2006-01-02 15:04:05Z"))
+		err = fmt.Errorf("ExpiredToken: The token is expired. Expiration time: '%s'", c.expires.UTC().Format("2006-01-02 15:04:05Z"))
 	}
 	return c, err
 }
@@ -69,10 +69,10 @@ func readSAS(keys []Key, audience, token string) (claim, error) {
 	resource, err2 := url.QueryUnescape(fields["sr"])
 	signature, err3 := url.QueryUnescape(fields["sig"])
 	if !ok || err != nil || err2 != nil || err3 != nil {
-		return claim{}, fmt.Errorf("MalformedToken: The token is malformed.")
+		return claim{}, fmt.Errorf("MalformedToken: The token is malformed")
 	}
 	if !covers(resource, audience) {
-		return claim{}, fmt.Errorf("InvalidAudience: The token is for another resource.")
+		return claim{}, fmt.Errorf("InvalidAudience: The token is for another resource")
 	}
 	for _, key := range keys {
 		if key.Name != fields["skn"] {
@@ -85,7 +85,7 @@ func readSAS(keys []Key, audience, token string) (claim, error) {
 			return claim{time.Unix(seconds, 0), key.Send, key.Listen}, nil
 		}
 	}
-	return claim{}, fmt.Errorf("InvalidSignature: The token has an invalid signature.")
+	return claim{}, fmt.Errorf("InvalidSignature: The token has an invalid signature")
 }
 
 // covers says whether a token for a resource is good for what lies at or below
@@ -104,7 +104,7 @@ func covers(resource, audience string) bool {
 // readJWT reads a token of Entra ID. Its signature isn't checked, since nobody
 // here issues one, and it gives both rights: roles aren't part of it.
 func readJWT(token string) (claim, error) {
-	malformed := fmt.Errorf("InvalidToken: The token is malformed.")
+	malformed := fmt.Errorf("InvalidToken: The token is malformed")
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 {
 		return claim{}, malformed
@@ -121,7 +121,7 @@ func readJWT(token string) (claim, error) {
 		return claim{}, malformed
 	}
 	if strings.TrimRight(body.Audience, "/") != jwtAudience {
-		return claim{}, fmt.Errorf("InvalidAudience: The token is for another audience.")
+		return claim{}, fmt.Errorf("InvalidAudience: The token is for another audience")
 	}
 	return claim{time.Unix(body.Expires, 0), true, true}, nil
 }

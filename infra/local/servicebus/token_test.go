@@ -46,7 +46,7 @@ func TestTokens(t *testing.T) {
 		"SAS for nothing":        {tokenSAS, sasToken(key, "", later), "InvalidAudience"},
 		"SAS with a wrong key":   {tokenSAS, sasToken(foreign, "host", later), "InvalidSignature"},
 		"SAS of an unknown key":  {tokenSAS, sasToken(Key{Name: "x"}, "host", later), "InvalidSignature"},
-		"SAS that has expired":   {tokenSAS, sasToken(key, "host", start), "ExpiredToken: The token is expired. Expiration time: '2026-03-01 12:00:00Z'."},
+		"SAS that has expired":   {tokenSAS, sasToken(key, "host", start), "ExpiredToken: The token is expired. Expiration time: '2026-03-01 12:00:00Z'"},
 		"SAS without a word":     {tokenSAS, "sr=host&sig=x&se=1&skn=k", "MalformedToken"},
 		"SAS without an expiry":  {tokenSAS, "SharedAccessSignature sr=host&sig=x&skn=k", "MalformedToken"},
 		"JWT":                    {tokenJWT, jwt(later), ""},

@@ -27,12 +27,6 @@ func (b *bench) links() (n int) {
 	return n
 }
 
-func (b *bench) connections() int {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return len(b.conns)
-}
-
 func TestIdleLinksEnd(t *testing.T) {
 	virtually(t, Options{}, func(b *bench) {
 		b.send("a")
