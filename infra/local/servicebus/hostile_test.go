@@ -316,6 +316,7 @@ func TestUnfinishedMessages(t *testing.T) {
 		}
 		p.gone()
 	}
+	b.Close() // returns when every connection has given back what it held
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.partial != 0 {
