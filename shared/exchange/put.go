@@ -72,6 +72,10 @@ func (e *bodyError) Unwrap() error { return e.err }
 // append sends the command and the message. Its error is an *imap.Error (the server's answer), a
 // *lostError, or a *bodyError, after which nothing was stored.
 func (s *session) append(ctx context.Context, mailbox string, m migrate.Outgoing) (*imap.AppendData, error) {
+	more, err := settled(m)
+	if err != nil {
+		return nil, &bodyError{err}
+	}
 	body, err := m.Open()
 	if err != nil {
 		return nil, &bodyError{err}
@@ -80,7 +84,7 @@ func (s *session) append(ctx context.Context, mailbox string, m migrate.Outgoing
 	stop := context.AfterFunc(ctx, s.cut)
 	defer stop()
 
-	options := &imap.AppendOptions{Flags: appendFlags(m.Flags)}
+	options := &imap.AppendOptions{Flags: append(appendFlags(m.Flags), more...)}
 	if !m.Received.IsZero() {
 		options.Time = m.Received.UTC()
 	}

@@ -54,10 +54,13 @@ func (d *demo) account(ctx context.Context) error {
 		}
 		errs = append(errs, d.compare(ctx, a))
 	}
+	for _, gone := range d.stack.Exchange.Departures() {
+		errs = append(errs, fmt.Errorf("a %s left %s", gone.Kind, gone.Mailbox))
+	}
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	fmt.Fprintln(d.Out, "  every message of the source is at the target once: same octets (SHA-256), folder, received date and flags, no draft")
+	fmt.Fprintln(d.Out, "  every message of the source is at the target once: same octets (SHA-256), folder, received date and flags, no draft; nothing was sent")
 	return nil
 }
 

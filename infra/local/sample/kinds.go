@@ -149,7 +149,7 @@ func folded(l *letter) {
 	for range 12 {
 		fmt.Fprintf(&b, "\r\n <%016x@mail.example.net>", l.rng.Uint64())
 	}
-	l.extra += b.String() + "\r\n"
+	l.extra += b.String() + "\r\nDisposition-Notification-To: sender@example.net\r\n"
 	l.subject = strings.ReplaceAll(pick(l, subjects), " ", "\r\n ")
 }
 
