@@ -129,7 +129,10 @@ func (p *HTTPProxy) workLate(r *http.Request, after time.Duration) {
 	})
 }
 
+// refuse reads the request first, as services do with small ones: an answer that comes while a body is
+// still being sent is a fault of its own.
 func (p *HTTPProxy) refuse(w http.ResponseWriter, r *http.Request, rule Rule) {
+	_, _ = io.Copy(io.Discard, r.Body) // a client that breaks off gets no answer
 	if p.o.Refuse != nil {
 		p.o.Refuse(w, r, rule)
 		return
