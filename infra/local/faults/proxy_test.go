@@ -114,8 +114,8 @@ func TestProxyFaults(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			plan, _, dial := proxied(t, 0)
 			id := plan.Add(test.rule)
-			c := dial()
 			began := time.Now()
+			c := dial()
 			_, _ = io.WriteString(c, "hello world\n")
 			got := make([]byte, len("hello world\n"))
 			n, err := io.ReadFull(c, got)
