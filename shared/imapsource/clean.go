@@ -187,10 +187,16 @@ func cleanList(s string, hide func(string) string) (list string, ok bool) {
 		name, _, _ = strings.Cut(rest, " (")
 		name = strings.TrimSpace(name)
 	}
-	if decoded, err := decodeName(name); err != nil || encodeName(decoded) != name || strings.HasPrefix(name, placeholder) {
+	if isOdd(name) {
 		name = hide(name)
 	}
 	return "(" + cleanFlags(attrs) + ") " + delimiter + " " + quote(name), true
+}
+
+// isOdd reports whether a name is not the one spelling that modified UTF-7 has for it.
+func isOdd(name string) bool {
+	decoded, err := decodeName(name)
+	return err != nil || encodeName(decoded) != name || strings.HasPrefix(name, placeholder)
 }
 
 // cleanNamespaces rewrites what follows NAMESPACE (RFC 2342 section 6): personal, others', shared.

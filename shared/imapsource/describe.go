@@ -26,7 +26,7 @@ func (s *source) Describe(ctx context.Context, uids migrate.UIDSet, yield func(m
 // for.
 func (s *source) describe(ctx context.Context, uids migrate.UIDSet, yield func(located) error) ([]suspect, error) {
 	defer s.begin(ctx)()
-	d := describer{conversation: conversation{s: s, ctx: ctx, op: "describe messages"}, yield: yield}
+	d := describer{conversation: conversation{s: s, ctx: ctx, op: "describe messages"}, yield: yield, partly: make(map[migrate.UID]located)}
 	clear(s.known)
 	for _, set := range batches(uids) {
 		if err := d.ask(set, 2); err != nil {
@@ -41,6 +41,7 @@ type describer struct {
 	conversation
 	yield    func(located) error
 	got      migrate.UIDSet
+	partly   map[migrate.UID]located // of which not everything was said
 	suspects []suspect
 }
 
@@ -59,14 +60,31 @@ func (d *describer) ask(uids migrate.UIDSet, tries int) error {
 		}
 		if gap != nil {
 			d.suspects = append(d.suspects, d.suspect(migrate.MessageInfo{UID: rest.Max()}, gap, true))
+			return nil
 		}
-		return nil
+		return d.settle(rest)
 	}
 	lower, upper := halves(rest)
 	if err := d.ask(lower, 2); err != nil {
 		return err
 	}
 	return d.ask(upper, 2)
+}
+
+// settle yields what is known of messages of which the server never says everything: they exist.
+func (d *describer) settle(uids migrate.UIDSet) error {
+	for uid := range uids.Descending {
+		m, ok := d.partly[uid]
+		if !ok {
+			continue
+		}
+		d.got.Add(uid)
+		d.s.know(m.MessageInfo)
+		if err := d.yield(m); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // run sends one command. partial tells that a response did not say everything: news of a flag that
@@ -78,6 +96,9 @@ func (d *describer) run(uids migrate.UIDSet) (partial bool, gap, err error) {
 		info, complete := describe(msg)
 		if !complete || d.got.Contains(info.UID) {
 			partial = partial || !complete
+			if info.UID != 0 {
+				d.partly[info.UID] = located{info, msg.SeqNum}
+			}
 			continue
 		}
 		d.got.Add(info.UID)

@@ -7,14 +7,19 @@ import (
 	"strings"
 
 	"github.com/emersion/go-imap/v2"
+	"github.com/emersion/go-imap/v2/imapclient"
 
 	"mailferry/shared/migrate"
 )
 
-// maxFolders bounds what a server can make us hold.
-const maxFolders = 50000
+// maxFolders and maxNames, the octets of their names and attributes, bound what a server can make us
+// hold.
+const (
+	maxFolders = 50000
+	maxNames   = 32 << 20
+)
 
-var errTooMany = errors.New("the server lists more than 50000 folders")
+var errTooMany = errors.New("the server lists more than 50000 folders, or 32 MiB of names")
 
 // Folders implements migrate.Source. INBOX comes first, then the others by name. Folders of others
 // are among them as far as the server lists them by itself, or the endpoint asks for them.
@@ -69,17 +74,27 @@ func (s *source) list(pattern string) ([]*imap.ListData, error) {
 	if s.caps.Has(imap.CapSpecialUse) && s.caps.Has(imap.CapListExtended) {
 		options = &imap.ListOptions{ReturnSpecialUse: true}
 	}
-	cmd := s.client.List("", pattern, options)
 	var list []*imap.ListData
+	err := s.take(s.client.List("", pattern, options), func(data *imap.ListData) { list = append(list, data) })
+	return list, err
+}
+
+// take hands over each folder of an answer.
+func (s *source) take(cmd *imapclient.ListCommand, folder func(*imap.ListData)) error {
+	folders, octets := 0, 0
 	for data := cmd.Next(); data != nil; data = cmd.Next() {
-		if len(list) == maxFolders {
+		folders, octets = folders+1, octets+len(data.Mailbox)
+		for _, attr := range data.Attrs {
+			octets += len(attr) + 16 // the string itself
+		}
+		if folders > maxFolders || octets > maxNames {
 			s.wire.abort(errTooMany)
 			_ = cmd.Close()
-			return nil, errTooMany
+			return errTooMany
 		}
-		list = append(list, data)
+		folder(data)
 	}
-	return list, cmd.Close()
+	return cmd.Close()
 }
 
 // markOldStyle adds the roles that a server tells by XLIST only, an ancestor of SPECIAL-USE: Zimbra

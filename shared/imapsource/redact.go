@@ -29,6 +29,8 @@ func withoutSecrets(err error, secrets ...string) error {
 	})
 	for _, secret := range secrets {
 		if secret != "" {
+			sent := quote(secret) // as LOGIN has it
+			clean = strings.ReplaceAll(clean, sent[1:len(sent)-1], redactedText)
 			clean = strings.ReplaceAll(clean, secret, redactedText)
 		}
 	}

@@ -56,7 +56,10 @@ func (s *source) abort(reason error) {
 	s.wire.abort(reason)
 }
 
-var errReplaced = errors.New("another connection took this one's place")
+var (
+	errReplaced    = errors.New("another connection took this one's place")
+	errNotReopened = errors.New("the folder could not be opened again") // nothing is read without it
+)
 
 // reconnect replaces a broken connection and opens the folder again. A folder that is another one
 // now, by its UIDVALIDITY, is an error: the UIDs that the caller knows mean nothing there.
@@ -82,9 +85,12 @@ func (s *source) reconnect(ctx context.Context) error {
 	}
 	data, err := s.examine(s.folder)
 	if err != nil {
-		return s.fail(ctx, "open folder again", s.folder, err)
+		err = s.fail(ctx, "open folder again", s.folder, err)
+		s.abort(errNotReopened)
+		return err
 	}
 	if data.UIDValidity != s.validity {
+		s.abort(errNotReopened)
 		err := fmt.Errorf("its UIDVALIDITY changed from %d to %d while the connection was lost", s.validity, data.UIDValidity)
 		return &migrate.Error{Op: "open folder again", Folder: s.folder, Kind: migrate.Unreachable, Err: err}
 	}

@@ -101,6 +101,9 @@ func (s *source) examineOptions() *imap.SelectOptions {
 
 // opened remembers the current folder.
 func (s *source) opened(name string, data *imap.SelectData) migrate.FolderState {
+	if name != s.folder || data.UIDValidity != s.validity {
+		clear(s.known) // UIDs mean other messages there
+	}
 	s.folder, s.validity = name, data.UIDValidity
 	return migrate.FolderState{
 		UIDValidity:   data.UIDValidity,

@@ -41,12 +41,7 @@ func (s *source) listStates(states map[string]migrate.FolderState) error {
 		shown[hidden] = name
 	}
 	cmd := s.client.List("", "*", &imap.ListOptions{ReturnStatus: s.stateItems()})
-	for data := cmd.Next(); data != nil; data = cmd.Next() {
-		if len(states) == maxFolders {
-			s.wire.abort(errTooMany)
-			_ = cmd.Close()
-			return errTooMany
-		}
+	err := s.take(cmd, func(data *imap.ListData) {
 		name := data.Mailbox
 		if shown[name] != "" {
 			name = shown[name]
@@ -54,11 +49,11 @@ func (s *source) listStates(states map[string]migrate.FolderState) error {
 		if data.Status != nil {
 			note(states, name, data.Status)
 		}
+	})
+	if refusedNo(err) {
+		return nil
 	}
-	if err := cmd.Close(); !refusedNo(err) {
-		return err
-	}
-	return nil
+	return err
 }
 
 // statesAtOnce bounds the STATUS commands on their way, so that neither side waits for the other to
@@ -127,7 +122,7 @@ func cleanState(s string, hide func(string) string) (state string, ok bool) {
 	if !quoted {
 		name = strings.TrimSpace(s[:open])
 	}
-	if _, err := decodeName(name); err != nil || strings.HasPrefix(name, placeholder) {
+	if isOdd(name) {
 		name = hide(name)
 	}
 	inside, _, _ := strings.Cut(s[open+1:], ")")

@@ -14,8 +14,10 @@ func (s *source) Survey(ctx context.Context, name string) (migrate.FolderState, 
 	end := s.begin(ctx)
 	examine := s.client.Select(s.spelled(name), s.examineOptions())
 	list := s.client.Fetch(imap.UIDSet{{Start: 1, Stop: imap.UID(^migrate.UID(0))}}, &imap.FetchOptions{UID: true})
-	data, err := examine.Wait()
+	// The list is read first: the library hands over nothing else while it is not taken, and a server
+	// may tell of the folder that was open before it answers EXAMINE.
 	uids, listErr := uidsOf(list, 1, ^migrate.UID(0))
+	data, err := examine.Wait()
 	end()
 	if err == nil && listErr == nil && data.UIDValidity != 0 && (data.UIDNext != 0 || data.NumMessages == 0) {
 		return s.opened(name, data), uids, nil

@@ -31,6 +31,7 @@ type wire struct {
 	status  []string       // the last untagged NO, BAD and BYE texts
 	odd     []string       // names that the library cannot decode or would spell otherwise, as the server wrote them
 	oddSeen map[string]int // their index
+	oddSize int            // their octets
 }
 
 func newWire(conn, raw net.Conn, stall time.Duration) *wire {
@@ -143,11 +144,23 @@ func (w *wire) lastStatus() string {
 const placeholder = "mailferry-odd-name-"
 
 // hideName returns a placeholder for a name that the library cannot decode or would spell otherwise.
-// The same name always gets the same placeholder.
+// The same name always gets the same placeholder. The connection ends over too many: a server may list
+// names that nobody asked for.
 func (w *wire) hideName(raw string) string {
+	name, ok := w.hide(raw)
+	if !ok {
+		w.abort(errTooMany)
+	}
+	return name
+}
+
+func (w *wire) hide(raw string) (name string, ok bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	i, ok := w.oddSeen[raw]
+	if !ok && (len(w.odd) >= 2*maxFolders || w.oddSize+len(raw) > maxNames) {
+		return placeholder, false
+	}
 	if !ok {
 		if w.oddSeen == nil {
 			w.oddSeen = make(map[string]int)
@@ -155,8 +168,9 @@ func (w *wire) hideName(raw string) string {
 		i = len(w.odd)
 		w.odd = append(w.odd, raw)
 		w.oddSeen[raw] = i
+		w.oddSize += len(raw)
 	}
-	return placeholder + strconv.Itoa(i)
+	return placeholder + strconv.Itoa(i), true
 }
 
 // oddList returns the hidden names in the order of their placeholders.
@@ -173,6 +187,7 @@ func (w *wire) adopt(odd []string) {
 	w.odd, w.oddSeen = odd, make(map[string]int, len(odd))
 	for i, name := range odd {
 		w.oddSeen[name] = i
+		w.oddSize += len(name)
 	}
 }
 
