@@ -95,9 +95,10 @@ type FolderCursor struct {
 	Key         string       `json:"key"` // names the folder's ledger
 	UIDValidity uint32       `json:"uidValidity"`
 	Target      TargetFolder `json:"target"`
-	Total       int          `json:"total"`            // messages at the source when last looked
-	LeftOut     UIDSet       `json:"leftOut,omitzero"` // of Done: what the filter left out
-	Done        UIDSet       `json:"done"`             // UIDs with an outcome in the ledger
+	Total       int          `json:"total"`              // messages at the source when last looked
+	LeftOut     UIDSet       `json:"leftOut,omitzero"`   // of Done: what the filter left out
+	Unsettled   UIDSet       `json:"unsettled,omitzero"` // of Done: the folder went away before they could be looked up
+	Done        UIDSet       `json:"done"`               // UIDs with an outcome in the ledger
 	Ledger      LedgerMark   `json:"ledger"`
 	Counts      Counts       `json:"counts"`
 	Known       FolderState  `json:"known,omitzero"`     // the state in which every message had an outcome or was in doubt; zero after taking a UID out of Done

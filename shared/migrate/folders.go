@@ -52,13 +52,14 @@ func (m *mailboxRun) refreshFolders() error {
 			known[f.Name] = m.newCursor(f.Name)
 		}
 		known[f.Name].place(f, l.at[pathKey(f.Path)])
+		m.takeUp(known[f.Name])
 	}
 	for _, cursor := range m.cp.Folders {
 		if cursor.Gone {
 			cursor.Total = 0
 		}
 	}
-	m.cp.Notes = l.notes(listed, m.cp.Folders)
+	m.cp.Notes = boundNotes(l.notes(listed, m.cp.Folders))
 	return nil
 }
 
@@ -105,10 +106,22 @@ func (m *mailboxRun) makeFolder(f *FolderCursor) error {
 		return err
 	}
 	f.Target = made
-	if note, ok := f.renamedByTarget(); ok {
+	if note, ok := f.renamedByTarget(); ok && len(m.cp.Notes) < maxNotes { // else counted by the next sync
 		m.cp.Notes = append(m.cp.Notes, note)
 	}
 	return nil
+}
+
+// maxNotes bounds what a checkpoint holds of notes: it is written with each window.
+const maxNotes = 200
+
+// boundNotes lets a last note say how many are left out.
+func boundNotes(notes []FolderNote) []FolderNote {
+	if len(notes) <= maxNotes {
+		return notes
+	}
+	more := FolderNote{Text: fmt.Sprintf("and %d more notes about folders", len(notes)-maxNotes+1)}
+	return append(notes[:maxNotes-1:maxNotes-1], more)
 }
 
 // renamedByTarget tells when the target gave the folder another name than it was asked for.

@@ -98,8 +98,16 @@ func layOut(listed []SourceFolder, rules *compiledRules, cursors []*FolderCursor
 		l.base = l.walk(rules.target)
 		l.base.joins = false
 	}
-	for _, c := range cursors {
-		l.hold(c)
+	there := make(map[string]bool)
+	for _, f := range listed {
+		there[f.Name] = true
+	}
+	for _, here := range []bool{true, false} { // a folder that went away leaves its path to another
+		for _, c := range cursors {
+			if there[c.Name] == here {
+				l.hold(c)
+			}
+		}
 	}
 	needed := l.needed(listed)
 	for _, path := range needed {

@@ -55,12 +55,12 @@ func (m *mailboxRun) findRenamed(coming map[string]SourceFolder) (found bool, er
 	return found, nil
 }
 
-// lostCursors are those that brought something and whose folder is not there any more.
+// lostCursors are those that brought something, or may have, and whose folder is not there any more.
 func (m *mailboxRun) lostCursors(coming map[string]SourceFolder, states map[string]FolderState) []*FolderCursor {
 	return slices.DeleteFunc(slices.Clone(m.cp.Folders), func(c *FolderCursor) bool {
 		_, listed := coming[c.Name]
 		now := states[c.Name].UIDValidity
-		return c.View || c.Done.Empty() || listed && (now == 0 || now == c.UIDValidity)
+		return c.View || c.Done.Empty() && m.doubtful(c.Key).Empty() || listed && (now == 0 || now == c.UIDValidity)
 	})
 }
 
@@ -80,11 +80,23 @@ func (m *mailboxRun) formerly(name string, validity uint32, lost []*FolderCursor
 		if c.UIDValidity != state.UIDValidity {
 			continue
 		}
+		if c.Done.Minus(c.Unsettled).Empty() {
+			if m.soleCursor(c) {
+				return c, nil
+			}
+			continue
+		}
 		if same, err := m.sameMessages(c); same || err != nil {
 			return c, err
 		}
 	}
 	return nil, nil
+}
+
+// soleCursor reports whether no other folder has c's UIDVALIDITY. It is all there is to know a folder by
+// whose first window is in doubt. Each message of that is looked up: an error would cost the place only.
+func (m *mailboxRun) soleCursor(c *FolderCursor) bool {
+	return !slices.ContainsFunc(m.cp.Folders, func(o *FolderCursor) bool { return o != c && o.UIDValidity == c.UIDValidity })
 }
 
 // sameMessages compares the folder that is open with what the ledger says of c's messages: all of a

@@ -76,11 +76,11 @@ func (m *mailboxRun) resend(f *FolderCursor, absent UIDSet) error {
 	if absent.Empty() {
 		return nil
 	}
+	known := f.Known
+	f.Known = FolderState{} // what ends early leaves messages that only a list of UIDs shows
 	if err := m.makeFolder(f); err != nil {
 		return err
 	}
-	known := f.Known
-	f.Known = FolderState{} // a window that ends early leaves messages that only a list of UIDs shows
 	s := &shelf{name: f.Name, state: FolderState{UIDValidity: f.UIDValidity}, rest: absent, begun: true, listed: true}
 	r := m.read([]*shelf{s})
 	defer r.close()
@@ -131,8 +131,11 @@ func (m *mailboxRun) lookUp(f *FolderCursor, intent *Intent) (UIDSet, error) {
 
 // accountDoubtful gives an outcome to messages whose header did not come: gone, or not to be had.
 func (m *mailboxRun) accountDoubtful(f *FolderCursor, missing UIDSet) ([]Record, error) {
-	if f.Gone || missing.Empty() {
-		return skipped(missing, m.cp.Epoch), nil
+	if missing.Empty() {
+		return nil, nil
+	}
+	if f.Gone {
+		return unsettled(missing, m.cp.Epoch), nil
 	}
 	ranges := missing.Ranges()
 	still, err := m.source.UIDs(m.ctx, ranges[0].First, missing.Max())
@@ -152,6 +155,28 @@ func skipped(gone UIDSet, epoch int64) (records []Record) {
 		records = append(records, Record{Epoch: epoch, UID: u, Outcome: Skipped, Reason: "removed at the source while its outcome was unknown"})
 	}
 	return records
+}
+
+// folderGone is the reason of messages whose folder went away while their outcome was unknown. Should
+// it come back, they are looked up.
+const folderGone = "its folder went away, or was excluded, while its outcome was unknown"
+
+func unsettled(uids UIDSet, epoch int64) (records []Record) {
+	for u := range uids.Descending {
+		records = append(records, Record{Epoch: epoch, UID: u, Outcome: LeftOut, Reason: folderGone})
+	}
+	return records
+}
+
+// takeUp doubts again what was unsettled when the folder went away.
+func (m *mailboxRun) takeUp(f *FolderCursor) {
+	if f.Unsettled.Empty() {
+		return
+	}
+	f.Done = f.Done.Minus(f.Unsettled)
+	f.Counts.Skipped -= f.Unsettled.Len()
+	m.doubt(f, f.Unsettled, f.View, time.Now())
+	f.Unsettled, f.Known = UIDSet{}, FolderState{}
 }
 
 // twins are messages of one folder with equal fingerprints.

@@ -48,11 +48,12 @@ func (m *mailboxRun) sync() error {
 	if err := m.connect(); err != nil {
 		return err
 	}
-	m.refilter()
-	if err := m.refreshFolders(); err != nil {
+	// First: another filter, or another name of a folder, is about what a predecessor wrote, too.
+	if err := m.absorbTails(); err != nil {
 		return err
 	}
-	if err := m.absorbTails(); err != nil {
+	m.refilter()
+	if err := m.refreshFolders(); err != nil {
 		return err
 	}
 	later, err := m.bringAll(m.unchanged())
@@ -281,7 +282,7 @@ func (m *mailboxRun) startOver(f *FolderCursor, state FolderState, existing UIDS
 	if !known {
 		return
 	}
-	f.Done, f.LeftOut, f.Counts, f.Stumbles, f.Known = UIDSet{}, UIDSet{}, Counts{}, nil, FolderState{}
+	f.Done, f.LeftOut, f.Unsettled, f.Counts, f.Stumbles, f.Known = UIDSet{}, UIDSet{}, UIDSet{}, Counts{}, nil, FolderState{}
 	f.Ledger = LedgerMark{Generation: f.Ledger.Generation + 1}
 	after := time.Now() // of requests that may still act
 	m.cp.Doubtful = slices.DeleteFunc(m.cp.Doubtful, func(i *Intent) bool {

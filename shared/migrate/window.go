@@ -30,7 +30,7 @@ type result struct {
 // window brings one window of messages over: intent → target writes → ledger → (with the next
 // intent, or at the end) checkpoint. Its messages may have been read before.
 func (m *mailboxRun) window(f *FolderCursor, r *reader, w *window) error {
-	m.cp.Intent = &Intent{Folder: f.Key, UIDs: w.uids}
+	m.cp.Intent = &Intent{Folder: f.Key, UIDs: w.uids, Anywhere: f.View}
 	if err := m.save(); err != nil {
 		return err
 	}
@@ -55,7 +55,7 @@ func (m *mailboxRun) window(f *FolderCursor, r *reader, w *window) error {
 		doubtful, writeErr, err = w.uids, ledgerErr, nil
 	}
 	if !doubtful.Empty() {
-		m.cp.Doubtful = append(m.cp.Doubtful, &Intent{Folder: f.Key, UIDs: doubtful, After: time.Now().Add(m.Limits.LongestRequest).UTC()})
+		m.cp.Doubtful = append(m.cp.Doubtful, &Intent{Folder: f.Key, UIDs: doubtful, Anywhere: f.View, After: time.Now().Add(m.Limits.LongestRequest).UTC()})
 	}
 	m.cp.Intent = nil
 	return errors.Join(writeErr, err)
@@ -269,7 +269,10 @@ func (f *FolderCursor) absorb(records []Record) {
 		if !f.Done.Contains(r.UID) && !fresh.Contains(r.UID) {
 			fresh.Add(r.UID)
 			f.Counts.add(r)
-			if r.Outcome == LeftOut {
+			switch {
+			case r.Outcome == LeftOut && r.Reason == folderGone:
+				f.Unsettled.Add(r.UID)
+			case r.Outcome == LeftOut:
 				f.LeftOut.Add(r.UID)
 			}
 			delete(f.Stumbles, r.UID)

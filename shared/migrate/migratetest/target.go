@@ -19,6 +19,8 @@ import (
 type TargetBox struct {
 	// Fault says what goes wrong with a Put; nil is nothing. Its calls do not overlap.
 	Fault func(content []byte) Fault
+	// FolderFault is asked before a folder is made; nil is never.
+	FolderFault func() error
 	// Latency is the time from the call to the work, and again from the work to the answer.
 	Latency time.Duration
 	// Parallel is Target.Writers, 1 when it is 0.
@@ -158,6 +160,11 @@ func (t *target) Folder(ctx context.Context, use migrate.SpecialUse, path []stri
 	id := FolderID(use, path)
 	t.box.mu.Lock()
 	defer t.box.mu.Unlock()
+	if t.box.FolderFault != nil {
+		if err := t.box.FolderFault(); err != nil {
+			return migrate.TargetFolder{}, err
+		}
+	}
 	if t.box.made == nil {
 		t.box.made = make(map[string]bool)
 	}

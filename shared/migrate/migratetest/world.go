@@ -334,3 +334,6 @@ func Message(id, subject string, size int) []byte {
 	}
 	return []byte(b.String())
 }
+
+// Started is how many processes were started so far.
+func (w *World) Started() int { return w.started }

@@ -1,0 +1,142 @@
+package migrate_test
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"mailferry/shared/migrate"
+	"mailferry/shared/migrate/migratetest"
+)
+
+// TestFilterChangesAfterDeath widens the filter after a process died at any side effect: what the
+// dead run left out comes.
+func TestFilterChangesAfterDeath(t *testing.T) {
+	for k := 1; k < 30; k++ {
+		bubble(t, fmt.Sprint(k), func(t *testing.T, w *migratetest.World) {
+			w.Endpoint = func(e *migrate.Endpoint) { e.MaxSize = 1000 }
+			w.Kills = []int{k}
+			b := oneMailbox(t, w, 3)
+			for i := range 6 {
+				b.Source.Folder("INBOX").Add(migratetest.Message(fmt.Sprint("big", i), "big", 2000+i), received)
+			}
+			w.Run(t, time.Hour, func() bool { return w.Started() > 1 })
+			setEndpoint(t, w, func(e *migrate.Endpoint) {})
+			w.Settle(t)
+			w.Sync(t)
+			if n := len(b.Target.Messages()); n != 9 {
+				t.Errorf("%d messages came of 9", n)
+			}
+		})
+	}
+}
+
+// TestRenamedAfterDeath renames a folder after a process died at any side effect.
+func TestRenamedAfterDeath(t *testing.T) {
+	for k := 1; k < 40; k++ {
+		bubble(t, fmt.Sprint(k), func(t *testing.T, w *migratetest.World) {
+			w.Kills = []int{k}
+			b := w.AddMailbox(t, "ann")
+			f := b.Source.AddFolder("", "A")
+			for i := range 9 {
+				mail(f, fmt.Sprint("m", i))
+			}
+			w.Run(t, time.Hour, func() bool { return w.Started() > 1 })
+			f.Rename("B")
+			w.Settle(t)
+			if n := len(b.Target.Messages()); n != 9 {
+				t.Errorf("%d messages of 9: %s", n, contents(b))
+			}
+		})
+	}
+}
+
+// TestFolderComesBackAfterDeath has a folder excluded, or not listed, while its outcomes are unknown.
+func TestFolderComesBackAfterDeath(t *testing.T) {
+	for k := 1; k < 40; k++ {
+		bubble(t, fmt.Sprint(k), func(t *testing.T, w *migratetest.World) {
+			w.Kills = []int{k}
+			b := w.AddMailbox(t, "ann")
+			f := b.Source.AddFolder("", "A")
+			for i := range 9 {
+				mail(f, fmt.Sprint("m", i))
+			}
+			w.Run(t, time.Hour, func() bool { return w.Started() > 1 })
+			setEndpoint(t, w, func(e *migrate.Endpoint) { e.ExcludeFolders = []string{"A"} })
+			w.Settle(t)
+			setEndpoint(t, w, func(e *migrate.Endpoint) {})
+			w.Sync(t)
+			if n := len(b.Target.Messages()); n != 9 {
+				t.Errorf("%d messages of 9: %s", n, contents(b))
+			}
+		})
+	}
+}
+
+// TestManyNotes bounds what a checkpoint says of folders.
+func TestManyNotes(t *testing.T) {
+	bubble(t, "", func(t *testing.T, w *migratetest.World) {
+		b := w.AddMailbox(t, "ann")
+		for i := range 300 {
+			b.Source.AddFolder("", fmt.Sprintf("%03d ends with a space ", i))
+		}
+		w.Settle(t)
+		notes := w.Checkpoint(t, b.Mailbox.ID).Notes
+		if len(notes) != 200 || notes[199].Text != "and 101 more notes about folders" {
+			t.Errorf("%d notes, the last %+v", len(notes), notes[len(notes)-1])
+		}
+	})
+}
+
+// TestLookUpWithoutAFolder cannot make the folder at the target after a look-up: what was not found is
+// not taken for done.
+func TestLookUpWithoutAFolder(t *testing.T) {
+	for k := 1; k < 14; k++ {
+		bubble(t, fmt.Sprint(k), func(t *testing.T, w *migratetest.World) {
+			w.Kills = []int{k}
+			b := w.AddMailbox(t, "ann")
+			f := b.Source.AddFolder("", "A")
+			for i := range 6 {
+				mail(f, fmt.Sprint("m", i))
+			}
+			w.Run(t, time.Hour, func() bool {
+				if w.Started() < 2 {
+					return false
+				}
+				c := w.Checkpoint(t, b.Mailbox.ID)
+				return c.Phase == migrate.Waiting && (len(c.Doubtful) > 0 || c.State == migrate.Synced)
+			})
+			refused := 2
+			b.Target.FolderFault = func() error {
+				if refused--; refused < 0 {
+					return nil
+				}
+				return &migrate.Error{Op: "make folder", Kind: migrate.Unreachable, Err: errors.New("not now")}
+			}
+			setEndpoint(t, w, func(e *migrate.Endpoint) { e.FolderMap = []migrate.FolderMapping{{From: "A", To: "B"}} })
+			w.Settle(t)
+			if n := len(b.Target.Messages()); n != 6 {
+				t.Errorf("%d messages of 6: %s", n, contents(b))
+			}
+		})
+	}
+}
+
+// TestRenamedOverAnother renames a folder to the name of one that was deleted: it keeps its place.
+func TestRenamedOverAnother(t *testing.T) {
+	bubble(t, "", func(t *testing.T, w *migratetest.World) {
+		b := w.AddMailbox(t, "ann")
+		x, y := b.Source.AddFolder("", "B"), b.Source.AddFolder("", "A")
+		mail(x, "x1")
+		mail(y, "y1")
+		w.Settle(t)
+		x.Delete()
+		y.Rename("B")
+		mail(y, "y2")
+		w.Sync(t)
+		mail(y, "y3")
+		w.Sync(t)
+		wantContents(t, b, "a: y1 y2 y3", "b: x1")
+	})
+}
