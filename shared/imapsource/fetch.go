@@ -56,6 +56,7 @@ type fetcher struct {
 	section  *imap.FetchItemBodySection
 	yield    bodyFunc
 	got      migrate.UIDSet
+	whole    migrate.UID // one that came to its end
 	suspects []suspect
 }
 
@@ -70,7 +71,7 @@ func (f *fetcher) askAll(uids migrate.UIDSet) error {
 		m := f.suspects[i]
 		return &migrate.Error{Op: f.op, Folder: f.s.folder, UID: m.info.UID, Kind: migrate.Unreachable, Err: words(m.why)}
 	}
-	return nil
+	return f.probe()
 }
 
 // ask asks until each of uids came, is gone, or is a suspect. What a command leaves out is asked for
@@ -175,6 +176,11 @@ func (f *fetcher) alone(m located, gap error) error {
 			break
 		}
 	}
+	if gap == nil { // it may be gone by now
+		if left, _, err := f.existing(migrate.UIDsOf(m.UID)); err != nil || len(left) == 0 {
+			return err
+		}
+	}
 	f.suspects = append(f.suspects, f.suspect(m.MessageInfo, gap, ended))
 	return nil
 }
@@ -257,6 +263,9 @@ func (f *fetcher) deliver(msg *imapclient.FetchMessageData, known *migrate.Messa
 		}
 		f.got.Add(info.UID)
 		f.came()
+		if b.failure == nil && b.at == b.size {
+			f.whole = info.UID
+		}
 		if err != nil || b.moved {
 			return nil, err
 		}

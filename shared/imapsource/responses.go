@@ -85,6 +85,9 @@ func (r *responses) next() error {
 	word, rest := cutWord(rest)
 	switch word = strings.ToUpper(word); word {
 	case "OK", "NO", "BAD":
+		if word == "OK" {
+			r.w.forgetStatus() // what was said before was a warning (RFC 9051 section 7.1.2)
+		}
 		r.emit(tag + " " + word + cleanStatus(rest))
 		return nil
 	}
