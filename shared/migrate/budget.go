@@ -29,10 +29,17 @@ func newBudget(size int64) *budget { return &budget{size: size, left: size} }
 func (b *budget) half() int64 { return (b.size + 1) / 2 }
 
 // take waits for n, at most half of the budget, and returns what gives it back. Until turn is closed
-// the claim is one that is ahead.
-func (b *budget) take(ctx context.Context, turn <-chan struct{}, n int64) (func(), error) {
+// the claim is one that is ahead. Waits is told when it begins and ends to wait.
+func (b *budget) take(ctx context.Context, turn <-chan struct{}, waits func(bool), n int64) (func(), error) {
 	c := &claim{n: min(n, b.half()), ready: make(chan struct{})}
 	b.change(func() { b.later = append(b.later, c) })
+	select {
+	case <-c.ready:
+		return b.giver(c), nil
+	default:
+		waits(true)
+		defer waits(false)
+	}
 	select {
 	case <-c.ready:
 		return b.giver(c), nil

@@ -19,7 +19,7 @@ type takers struct {
 func (b *takers) take(ctx context.Context, turn <-chan struct{}, name string, n int64) <-chan func() {
 	got := make(chan func(), 1)
 	go func() {
-		if free, err := b.budget.take(ctx, turn, n); err == nil {
+		if free, err := b.budget.take(ctx, turn, func(bool) {}, n); err == nil {
 			b.mu.Lock()
 			defer b.mu.Unlock()
 			b.order = append(b.order, name)

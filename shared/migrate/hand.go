@@ -21,10 +21,23 @@ func (h *hand) work() {
 	defer h.leave()
 	for do := h.take(h); do != nil; do = h.take(h) {
 		if err := do(); err != nil {
-			h.change(func() { h.failure = err })
+			h.change(func() {
+				if h.source != nil || h.failure == nil { // one connection more says less than one that broke
+					h.failure = unnamed(err)
+				}
+			})
 			return
 		}
 	}
+}
+
+// unnamed leaves out which message an error is about: whoever waits for another one must not blame his.
+func unnamed(err error) error {
+	var e *Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	return &Error{Op: "read ahead", Kind: KindOf(err), Reason: e.Reason, RetryAfter: e.RetryAfter, Advice: e.Advice, Err: errors.New(err.Error())}
 }
 
 // leave closes the hand's connection: what is idle costs the server.
@@ -38,20 +51,22 @@ func (h *hand) leave() {
 	}
 }
 
-// connect signs in once more. Where the server has enough connections, the others go on without.
+// connect signs in once more. Where the server has enough connections, the others go on without. Some
+// servers then refuse the password, which was right for the first: more tries would count as guesses.
 func (h *hand) connect() error {
 	source, err := h.run.Dial(h.ctx, h.run.endpoint, h.run.cp.Mailbox)
-	if err != nil {
-		h.change(func() {
-			h.connected--
-			if KindOf(err) == Throttled {
-				h.refused, h.took = true, max(h.connected, 1)
-			}
-		})
-		return err
-	}
-	h.source = source
-	return nil
+	h.change(func() {
+		h.dialing = false
+		if err == nil {
+			h.source = source
+			return
+		}
+		h.connected--
+		if kind := KindOf(err); kind == Throttled || kind == SignIn {
+			h.refused, h.took = true, max(h.connected, 1)
+		}
+	})
+	return err
 }
 
 // enter makes the shelf's folder current.
@@ -199,7 +214,8 @@ func (h *hand) read(w *window) error {
 // receive spools one message.
 func (h *hand) receive(w *window, info MessageInfo, octets int64, body io.Reader) error {
 	j := job{info: info}
-	if err := h.run.spool(h.ctx, w.turn, &j, octets, body); err != nil {
+	waits := func(now bool) { h.change(func() { w.waits = now }) }
+	if err := h.run.spool(h.ctx, w.turn, waits, &j, octets, body); err != nil {
 		return err
 	}
 	h.change(func() {

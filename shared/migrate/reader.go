@@ -2,6 +2,7 @@ package migrate
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 )
@@ -21,6 +22,7 @@ type reader struct {
 	shelves   []*shelf   // in the order in which they are read
 	busy      int        // tasks under way that may make others
 	connected int        // hands that have a connection, or are about to
+	dialing   bool       // one is about to have one
 	took      int        // connections that the server took when it refused another
 	idle      int        // of these, the ones that wait for a task
 	failure   error      // why the last hand gave up
@@ -55,6 +57,7 @@ type window struct {
 	uids  UIDSet
 	turn  chan struct{} // closed when the run has come to it
 
+	waits    bool // its hand waits for a place in the spool
 	received UIDSet
 	ready    []job    // received, not written yet
 	missing  []Record // outcomes of what does not come
@@ -135,9 +138,26 @@ func (r *reader) await(ctx context.Context, ok func() bool) error {
 			return nil
 		case r.connected == 0:
 			return r.failure
+		case r.stuck():
+			return &Error{Op: "read messages", Kind: Unreachable,
+				Err: errors.New("the connection that was to read them broke, and the others have read ahead as much as they may")}
 		}
 		r.news.Wait()
 	}
+}
+
+// stuck reports whether every connection has read ahead as much as it may, so that none begins what the
+// run waits for: the task of one that broke.
+func (r *reader) stuck() bool {
+	waiting := 0
+	for _, s := range r.shelves {
+		for _, w := range s.toWrite {
+			if w.waits {
+				waiting++
+			}
+		}
+	}
+	return waiting > 0 && waiting == r.connected
 }
 
 // list waits until the folder is listed.
@@ -192,8 +212,9 @@ func (r *reader) take(h *hand) func() error {
 			return nil
 		case h.source == nil && r.refused:
 			return nil
-		case h.source == nil && r.coming(waiting) > r.connected && r.idle == 0:
+		case h.source == nil && !r.dialing && r.coming(waiting) > r.connected && r.idle == 0:
 			r.connected++
+			r.dialing = true // one at a time: a server that has enough refuses one, not all
 			return h.connect
 		case h.source != nil && waiting > 0:
 			return r.choose(h)

@@ -207,3 +207,49 @@ func TestFolderGoneWhileReadAhead(t *testing.T) {
 		})
 	}
 }
+
+// TestBrokenConnectionInASmallSpool breaks a connection while the others have read ahead as much as they
+// may: nobody waits for what nobody reads.
+func TestBrokenConnectionInASmallSpool(t *testing.T) {
+	for at := range 40 {
+		bubble(t, fmt.Sprint("at call ", at), func(t *testing.T, w *migratetest.World) {
+			w.Connections, w.Memory, w.Disk, w.Limits.WindowMessages = 3, 1000, 2000, 3
+			b := oneMailbox(t, w, 20)
+			more := b.Source.AddFolder("", "More")
+			for i := range 9 {
+				more.Add(migratetest.Message(fmt.Sprint("more", i), "more", 300), received)
+			}
+			b.Source.Latency, b.Target.Latency = 10*time.Millisecond, 30*time.Millisecond
+			calls := 0
+			b.Source.Before = func(op, folder string, uid migrate.UID) error {
+				if calls++; calls > at && b.Source.MostConnections() > 1 {
+					if calls == at+1 {
+						return errors.New("connection reset")
+					}
+				}
+				return nil
+			}
+			began := time.Now()
+			w.Settle(t)
+			if took := time.Since(began); took > 2*time.Minute {
+				t.Errorf("took %s", took)
+			}
+		})
+	}
+}
+
+// TestCrowdedServerRefusesThePassword tries no further connection where one was refused, whatever the
+// server says of it: a few wrong passwords would lock the account.
+func TestCrowdedServerRefusesThePassword(t *testing.T) {
+	bubble(t, "", func(t *testing.T, w *migratetest.World) {
+		w.Connections = 6
+		b := oneMailbox(t, w, 90)
+		b.Source.Latency, b.Source.MaxConnections, b.Source.CrowdedKind = 100*time.Millisecond, 1, migrate.SignIn
+		w.Settle(t)
+		w.CheckExact(t, b)
+		wantState(t, w, b, migrate.Synced)
+		if n := b.Source.Refused(); n > 1 {
+			t.Errorf("%d sign-ins were refused", n)
+		}
+	})
+}

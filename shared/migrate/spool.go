@@ -33,16 +33,16 @@ type spooled struct {
 // Unreachable: the connection delivered something else than it announced. One of kind Unreadable is
 // passed on as it is. One of kind Unexpected is about the disk.
 //
-// It waits while the budget is used up. A message counts at most half of the budget. Until turn is
+// It waits while the budget is used up, and tells waits when that begins and ends. A message counts at most half of the budget. Until turn is
 // closed it is read ahead, and may have what others leave, at most half of the budget with all that is
 // read ahead: so one whose turn has come, and which is given back without waiting for another, always
 // gets its share in the end.
-func (s *Spool) Fill(ctx context.Context, turn <-chan struct{}, octets int64, body io.Reader) (*spooled, error) {
+func (s *Spool) Fill(ctx context.Context, turn <-chan struct{}, waits func(bool), octets int64, body io.Reader) (*spooled, error) {
 	b := s.memory
 	if octets > s.limit {
 		b = s.disk
 	}
-	free, err := b.take(ctx, turn, octets)
+	free, err := b.take(ctx, turn, waits, octets)
 	if err != nil {
 		return nil, err
 	}

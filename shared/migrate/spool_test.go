@@ -12,7 +12,7 @@ import (
 
 func fill(t *testing.T, s *Spool, content string) *spooled {
 	t.Helper()
-	m, err := s.Fill(t.Context(), nil, int64(len(content)), iotest.OneByteReader(strings.NewReader(content)))
+	m, err := s.Fill(t.Context(), nil, func(bool) {}, int64(len(content)), iotest.OneByteReader(strings.NewReader(content)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,7 +79,7 @@ func TestSpoolCounts(t *testing.T) {
 			"broken": io.MultiReader(bytes.NewReader(make([]byte, size/2)), iotest.ErrReader(cut)),
 		} {
 			s := NewSpool(4000, 1<<20, t.TempDir())
-			m, err := s.Fill(t.Context(), nil, size, body)
+			m, err := s.Fill(t.Context(), nil, func(bool) {}, size, body)
 			if KindOf(err) != Unreachable || m != nil || name == "broken" && !errors.Is(err, cut) {
 				t.Errorf("%s of %d: %v", name, size, err)
 			}
@@ -89,7 +89,7 @@ func TestSpoolCounts(t *testing.T) {
 		}
 	}
 	s := NewSpool(4000, 1<<20, t.TempDir()+"/none")
-	if _, err := s.Fill(t.Context(), nil, 5000, bytes.NewReader(make([]byte, 5000))); KindOf(err) != Unexpected {
+	if _, err := s.Fill(t.Context(), nil, func(bool) {}, 5000, bytes.NewReader(make([]byte, 5000))); KindOf(err) != Unexpected {
 		t.Errorf("a broken disk is %s: %v", KindOf(err), err)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"testing"
 	"time"
 )
@@ -90,6 +91,21 @@ func TestReasonsHaveAdvice(t *testing.T) {
 		}
 		if v := Judge(&Error{Kind: SignIn, Reason: reason}, 1); v.Action != FailMailbox {
 			t.Errorf("%s: %+v", reason, v)
+		}
+	}
+}
+
+// TestUnnamed: what broke a connection elsewhere blames no message of the folder that waits.
+func TestUnnamed(t *testing.T) {
+	named := &Error{Op: "fetch", Kind: Unreachable, Reason: "r", UID: 7, Err: io.ErrUnexpectedEOF}
+	for _, err := range []error{named, &Error{Op: "read", Kind: Unreachable, Reason: "r", Err: named}} {
+		f := new(FolderCursor)
+		f.blame(unnamed(err))
+		if KindOf(unnamed(err)) != Unreachable || ReasonOf(unnamed(err)) != "r" || len(f.Stumbles) != 0 {
+			t.Errorf("%v blames %v", unnamed(err), f.Stumbles)
+		}
+		if f.blame(err); f.Stumbles[7] != 1 {
+			t.Errorf("%v blames %v", err, f.Stumbles)
 		}
 	}
 }

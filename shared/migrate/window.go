@@ -108,7 +108,7 @@ func (r *reader) feed(ctx context.Context, w *window, jobs chan<- job) error {
 
 // spool reads the message. One that is left out or that the source does not deliver gets its outcome
 // here.
-func (m *mailboxRun) spool(ctx context.Context, turn <-chan struct{}, j *job, octets int64, body io.Reader) (err error) {
+func (m *mailboxRun) spool(ctx context.Context, turn <-chan struct{}, waits func(bool), j *job, octets int64, body io.Reader) (err error) {
 	if m.endpoint.Deleted == SkipDeleted && HasFlag(j.info.Flags, Deleted) {
 		j.outcome, j.reason = Skipped, `it is marked \Deleted at the source, and the endpoint says to skip such`
 		return nil
@@ -117,7 +117,7 @@ func (m *mailboxRun) spool(ctx context.Context, turn <-chan struct{}, j *job, oc
 		j.outcome, j.reason = LeftOut, why
 		return nil
 	}
-	j.spool, err = m.Spool.Fill(ctx, turn, octets, body)
+	j.spool, err = m.Spool.Fill(ctx, turn, waits, octets, body)
 	switch {
 	case KindOf(err) == Unreadable:
 		j.outcome, j.reason = NotMigrated, err.Error()

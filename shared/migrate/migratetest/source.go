@@ -2,6 +2,7 @@ package migratetest
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,6 +30,8 @@ type SourceMailbox struct {
 	StaleStates bool
 	// MaxConnections is how many connections the server takes at once; 0 is any number.
 	MaxConnections int
+	// CrowdedKind is the error's kind when they are too many; empty is Throttled.
+	CrowdedKind migrate.Kind
 	// Connected is told 1 for each connection and -1 for its end.
 	Connected func(int)
 
@@ -205,7 +208,7 @@ func (b *SourceMailbox) Dial(ctx context.Context) (migrate.Source, error) {
 	defer b.mu.Unlock()
 	if b.MaxConnections > 0 && b.open >= b.MaxConnections {
 		b.refused++
-		return nil, &migrate.Error{Op: "sign in", Kind: migrate.Throttled, Err: errors.New("too many connections")}
+		return nil, &migrate.Error{Op: "sign in", Kind: cmp.Or(b.CrowdedKind, migrate.Throttled), Err: errors.New("too many connections")}
 	}
 	s.connected = true
 	b.open++
