@@ -15,8 +15,9 @@ import (
 
 // body reads a literal to its announced end, and never gives io.EOF before its last octet. When the
 // connection breaks within a message, it goes on inside the message over another connection, by a
-// partial FETCH (RFC 9051 section 6.4.5) that begins a little earlier: the overlap, the octets left
-// and UIDVALIDITY must be what they were. A server that does not do partial right is asked for the
+// partial FETCH (RFC 9051 section 6.4.5) that begins a little earlier: the beginning, the overlap, the
+// octets left and UIDVALIDITY must be what they were. The beginning differs where a server makes the
+// message anew each time, since the boundaries of its parts stand there. A server that does not do partial right is asked for the
 // whole message, of which the known part is compared and passed over.
 type body struct {
 	f       *fetcher
@@ -30,6 +31,7 @@ type body struct {
 	failure error                    // final
 
 	sum  maphash.Hash // of what was given
+	head []byte       // its first octets
 	tail []byte       // its last octets
 	mark int64        // where the count of losses began
 	lost int          // connections since then
@@ -39,6 +41,7 @@ type body struct {
 
 const (
 	overlap  = 1 << 10  // octets that are compared where a message goes on
+	heading  = 4 << 10  // octets that are compared at its beginning
 	progress = 64 << 10 // octets that forgive lost connections
 	maxLost  = 8        // connections that may be lost without that much progress
 	maxSame  = 3        // connections that may be lost at one octet
@@ -84,6 +87,7 @@ func (b *body) release() {
 func (b *body) remember(p []byte) {
 	b.at += int64(len(p))
 	_, _ = b.sum.Write(p)
+	b.head = append(b.head, p[:min(len(p), heading-len(b.head))]...)
 	p = p[max(0, len(p)-overlap):]
 	if over := len(b.tail) + len(p) - overlap; over > 0 {
 		b.tail = b.tail[:copy(b.tail, b.tail[over:])]
@@ -173,7 +177,32 @@ func (b *body) resume() error {
 
 var errWrongPart = errors.New("the server gives another part of the message than it was asked for")
 
+// sameHead compares the message's beginning.
+func (b *body) sameHead() error {
+	literal, origin, err := b.open(&imap.SectionPartial{Size: int64(len(b.head))})
+	if err != nil {
+		return err
+	}
+	if literal.Size() != int64(len(b.head)) || origin != 0 {
+		return errWrongPart
+	}
+	again := make([]byte, len(b.head))
+	if _, err := io.ReadFull(literal, again); err != nil {
+		b.release()
+		return err
+	}
+	if !bytes.Equal(again, b.head) {
+		return errWrongPart
+	}
+	err = b.cmd.Close()
+	b.cmd = nil
+	return err
+}
+
 func (b *body) resumePart() error {
+	if err := b.sameHead(); err != nil {
+		return err
+	}
 	from := b.at - int64(len(b.tail))
 	left := b.size - from
 	// One octet more than there should be: a message that has grown would show it.

@@ -124,7 +124,7 @@ func cleanStatus(rest string) string {
 		}
 	}
 	// A text that begins with "[" would be read as a code.
-	rest = strings.TrimLeft(rest, "[ ")
+	rest = shorten(strings.TrimLeft(rest, "[ "))
 	if rest == "" {
 		rest = "-"
 	}
@@ -158,7 +158,7 @@ func cleanCode(code string) string {
 	case "PERMANENTFLAGS", "COPYUID", "APPENDUID":
 		return ""
 	}
-	if !isAtom(name) {
+	if !isAtom(name) || len(name) > 100 {
 		return ""
 	}
 	return name

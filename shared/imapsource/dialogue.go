@@ -171,7 +171,7 @@ func (d *dialogue) status(text string) error {
 	word, rest := cutWord(text)
 	if typ := strings.ToUpper(word); typ != "OK" {
 		code, text := cutCode(rest)
-		return &imap.Error{Type: imap.StatusResponseType(typ), Code: imap.ResponseCode(code), Text: text}
+		return &imap.Error{Type: imap.StatusResponseType(typ), Code: imap.ResponseCode(shorten(code)), Text: shorten(text)}
 	}
 	d.told(rest)
 	return nil

@@ -88,7 +88,7 @@ func throttled(answer *imap.Error) bool {
 
 // refusal is a greeting or BYE that turns a connection away.
 func refusal(text string, kind migrate.Kind) error {
-	text = cleanText(text)
+	text = shorten(cleanText(text))
 	if slowDown.MatchString(text) {
 		kind = migrate.Throttled
 	}

@@ -193,3 +193,52 @@ func (r recorder) Fetch(ctx context.Context, uids migrate.UIDSet, yield func(mig
 		return yield(info, octets, body)
 	})
 }
+
+// TestRefusedSignInIsNotRepeated asks a source that was once refused no more, whatever is called.
+func TestRefusedSignInIsNotRepeated(t *testing.T) {
+	shelf := newShelf(1, func(migrate.UID) string { return "hello" })
+	shelf.body = func(*peer, migrate.UID, int) bool { return false }
+	signIns := 0
+	s := opened(t, func(p *peer, tag, command string) bool {
+		if strings.HasPrefix(command, "AUTHENTICATE") {
+			if signIns++; signIns > 1 {
+				p.send("%s NO [AUTHENTICATIONFAILED] no\r\n", tag)
+				return true
+			}
+		}
+		return shelf.hook(p, tag, command)
+	})
+	for range 3 {
+		_, _, err := sorted(t, s, shelf.all())
+		wantKind(t, err, migrate.SignIn)
+	}
+	if signIns != 2 {
+		t.Errorf("%d sign-ins", signIns)
+	}
+}
+
+// TestLongTextsAreShortened keeps an error fit for a log and a table.
+func TestLongTextsAreShortened(t *testing.T) {
+	long := strings.Repeat("no ", 100_000)
+	for name, answer := range map[string]string{"greeting": "", "AUTHENTICATE": "%s NO " + long + "\r\n", "EXAMINE": "* NO " + long + "\r\n%s NO " + long + "\r\n"} {
+		greeting := hello
+		if name == "greeting" {
+			greeting = "* BYE " + long
+		}
+		e := scripted(t, greeting, func(p *peer, tag, command string) bool {
+			if !strings.HasPrefix(command, name) {
+				return false
+			}
+			p.send(answer, tag)
+			return true
+		})
+		s, err := Dialer{Password: password}.Dial(t.Context(), e, migrate.Mailbox{Login: "u"})
+		if err == nil {
+			_, err = s.Open(t.Context(), "INBOX")
+			s.Close()
+		}
+		if err == nil || len(err.Error()) > 1000 {
+			t.Errorf("%s: the error has %d octets", name, len(fmt.Sprint(err)))
+		}
+	}
+}

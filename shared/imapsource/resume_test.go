@@ -139,3 +139,22 @@ func TestOddNameOutlivesTheConnection(t *testing.T) {
 		t.Errorf("examined %q", examined)
 	}
 }
+
+// A server that makes a message anew each time, with other boundaries of the same length, gives no
+// mixture of two.
+func TestMessageMadeAnewIsNoMixture(t *testing.T) {
+	shelf := newShelf(1, nil)
+	shelf.allowed = 700_000
+	shelf.text = func(migrate.UID) string {
+		return fmt.Sprintf("Content-Type: multipart/mixed; boundary=%d\r\n\r\n--%[1]d\r\n\r\n%s\r\n--%[1]d--\r\n", shelf.conns%10, noise)
+	}
+	got, refused, err := sorted(t, shelf.open(t), shelf.all())
+	if err == nil || len(refused) != 0 {
+		t.Errorf("refused %v, %v", refused, err)
+	}
+	for _, text := range got {
+		if len(text) > 700_000 {
+			t.Errorf("%d octets come, also of another one", len(text))
+		}
+	}
+}

@@ -72,6 +72,9 @@ func (s *source) reconnect(ctx context.Context) error {
 	defer cancel()
 	defer context.AfterFunc(s.life, cancel)()
 	next, err := s.redial(dialing)
+	if migrate.KindOf(err) == migrate.SignIn { // once is enough: servers count refusals towards a lock
+		s.redial = func(context.Context) (*session, error) { return nil, err }
+	}
 	if err != nil {
 		return err
 	}

@@ -90,7 +90,7 @@ func (s *shelf) answer(p *peer, command string, uid migrate.UID, seq int) bool {
 			return true
 		}
 		section = fmt.Sprintf("BODY[]<%d>", from)
-		if s.partial == "shifted" {
+		if s.partial == "shifted" && from > 0 {
 			from--
 		}
 		text = text[min(from, len(text)):min(from+n, len(text))]

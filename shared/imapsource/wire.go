@@ -121,7 +121,7 @@ func (w *wire) heard(text string) {
 	if len(w.status) == 4 {
 		w.status = w.status[1:]
 	}
-	w.status = append(w.status, text)
+	w.status = append(w.status, shorten(text))
 }
 
 // forgetStatus drops what was heard so far.
