@@ -140,3 +140,29 @@ func TestRenamedOverAnother(t *testing.T) {
 		wantContents(t, b, "a: y1 y2 y3", "b: x1")
 	})
 }
+
+// TestRenamedToAGoneName renames a folder to a name that another one once had: one that was renamed
+// before it was ever listed.
+func TestRenamedToAGoneName(t *testing.T) {
+	for _, silent := range []bool{false, true} {
+		bubble(t, fmt.Sprint("no states: ", silent), func(t *testing.T, w *migratetest.World) {
+			b := w.AddMailbox(t, "ann")
+			b.Source.NoStates = silent
+			f := b.Source.AddFolder("", "a")
+			mail(f, "m")
+			renamed := false
+			b.Source.Before = func(op, folder string, _ migrate.UID) error {
+				if op == "open folder" && !renamed { // the list of folders has been read
+					renamed = true
+					f.Rename("c")
+				}
+				return nil
+			}
+			w.Run(t, time.Hour, func() bool { return len(b.Target.Messages()) > 0 })
+			w.Settle(t)
+			f.Rename("a")
+			w.Sync(t)
+			wantContents(t, b, "c: m")
+		})
+	}
+}

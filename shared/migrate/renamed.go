@@ -36,7 +36,7 @@ func (m *mailboxRun) findRenamed(coming map[string]SourceFolder) (found bool, er
 	lost := m.lostCursors(coming, states)
 	for _, name := range slices.Sorted(maps.Keys(coming)) {
 		owner, state := owners[name], states[name]
-		if coming[name].Use.View() || owner != nil && (state.UIDValidity == 0 || state.UIDValidity == owner.UIDValidity) {
+		if coming[name].Use.View() || owner.has(state) {
 			continue
 		}
 		c, err := m.formerly(name, state.UIDValidity, lost)
@@ -53,6 +53,15 @@ func (m *mailboxRun) findRenamed(coming map[string]SourceFolder) (found bool, er
 		lost, found = slices.DeleteFunc(lost, func(x *FolderCursor) bool { return x == c }), true
 	}
 	return found, nil
+}
+
+// has reports whether a folder in this state, unknown if zero, can be c's as it was: not if c has never
+// been listed.
+func (c *FolderCursor) has(state FolderState) bool {
+	if c == nil || c.UIDValidity == 0 {
+		return false
+	}
+	return state.UIDValidity == c.UIDValidity || state.UIDValidity == 0 && !c.Gone
 }
 
 // lostCursors are those that brought something, or may have, and whose folder is not there any more.
