@@ -4,6 +4,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/emersion/go-imap/v2"
 )
 
 // quote writes a quoted string. Line ends and NUL, which it cannot hold, become "?".
@@ -80,11 +82,13 @@ func isAtom(s string) bool {
 	return s != ""
 }
 
-// cleanAtoms keeps the atoms of a list that is separated by spaces.
-func cleanAtoms(s string) string {
+// cleanCapabilities keeps the atoms of a list that is separated by spaces, but for IMAP4rev2: go-imap
+// takes it for enabled (client.go, beginCommand: quotedUTF8), and spells folder names as servers that
+// nobody told to (RFC 9051 section 6.3.1, ENABLE) do not expect.
+func cleanCapabilities(s string) string {
 	var kept []string
 	for _, word := range strings.Fields(s) {
-		if isAtom(word) {
+		if isAtom(word) && !strings.EqualFold(word, string(imap.CapIMAP4rev2)) {
 			kept = append(kept, word)
 		}
 	}
@@ -141,7 +145,7 @@ func cleanCode(code string) string {
 	args = strings.TrimSpace(args)
 	switch name {
 	case "CAPABILITY":
-		if args = cleanAtoms(args); args == "" {
+		if args = cleanCapabilities(args); args == "" {
 			return ""
 		}
 		return name + " " + args

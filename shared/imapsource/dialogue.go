@@ -245,6 +245,8 @@ func (d *dialogue) handOver() error {
 	for name := range caps {
 		names.WriteString(" " + string(name))
 	}
-	d.wire.in.out = []byte("* PREAUTH [CAPABILITY" + cleanAtoms(names.String()) + "] signed in\r\n")
+	// Without a list of capabilities, the library would ask for one between our commands.
+	code := strings.TrimSpace("CAPABILITY " + cleanCapabilities(names.String()))
+	d.wire.in.out = []byte("* PREAUTH [" + code + "] signed in\r\n")
 	return nil
 }

@@ -242,3 +242,30 @@ func TestLongTextsAreShortened(t *testing.T) {
 		}
 	}
 }
+
+// TestLibraryAsksForNothingItself sends what is asked for and nothing else, and names as IMAP4rev1 spells
+// them: nobody enables IMAP4rev2 (RFC 9051 section 6.3.1, appendix A).
+func TestLibraryAsksForNothingItself(t *testing.T) {
+	for _, caps := range []string{"IMAP4rev1 LITERAL+ STARTTLS X=Y", "IMAP4rev1 IMAP4rev2", "IMAP4rev1"} {
+		commands := make(chan string, 10)
+		s := dial(t, scripted(t, hello, func(p *peer, tag, command string) bool {
+			if strings.HasPrefix(command, "AUTHENTICATE") {
+				p.send("%s OK [CAPABILITY %s] in\r\n", tag, caps)
+				return true
+			}
+			commands <- command
+			p.send("* CAPABILITY IMAP4rev2\r\n* CAPABILITY\r\n")
+			return false
+		}))
+		for range 2 { // what the library asks comes behind the first
+			if _, err := s.Open(t.Context(), "Entwürfe"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range 2 {
+			if command := <-commands; command != `EXAMINE "Entw&APw-rfe"` {
+				t.Errorf("%s: %s", caps, command)
+			}
+		}
+	}
+}

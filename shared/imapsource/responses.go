@@ -116,7 +116,7 @@ func (r *responses) untagged(line string) error {
 		}
 		r.emit("* " + typ + cleanStatus(rest))
 	case "CAPABILITY":
-		r.emit("* CAPABILITY " + cleanAtoms(rest))
+		r.emit(strings.TrimSpace("* CAPABILITY " + cleanCapabilities(rest)))
 	case "LIST", "XLIST": // see source.markOldStyle
 		whole, err := r.foldLiterals(rest)
 		if err != nil {
