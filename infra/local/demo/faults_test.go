@@ -30,6 +30,10 @@ var troubles = []faults.Rule{
 	{At: "host.answer", Match: "run", Skip: 3, Times: 2, Do: faults.LoseAnswer},
 	{At: "host.invoke", Match: "run", Skip: 6, Times: 1, Do: faults.Expire},
 	{At: "host.timer", Match: "tick", Skip: 1, Times: 1, Do: faults.AnswerTwice},
+	// Connections break between the parts, after so many octets.
+	{At: "wire.imap.up", Skip: 1, Times: 2, Do: faults.CutAfter, Bytes: 40_000},
+	{At: "wire.graph.down", Skip: 2, Times: 1, Do: faults.CutAfter, Bytes: 6_000},
+	{At: "wire.bus.down", Skip: 2, Times: 1, Do: faults.CutAfter, Bytes: 3_000},
 	// The storage does what it was told and its answer gets lost; a lease is taken away.
 	{At: "blob.PUT", Match: "/mailboxes/", Skip: 10, Times: 3, Do: faults.LoseAnswer},
 	{At: "blob.PUT", Match: "comp=appendblock", Skip: 5, Times: 2, Do: faults.LoseAnswer},

@@ -135,7 +135,6 @@ func (s *Stack) settings(ctx context.Context, o Options) (map[string]string, err
 		"FUNCTIONS_WORKER_RUNTIME": "custom",
 		"AzureWebJobsStorage":      s.Azurite.ConnectionString(),
 		"DropZone":                 s.storage,
-		"ServiceBusConnection":     s.Broker.ConnectionString(),
 		"WAKEUP_QUEUE":             queue,
 		"TICK_SCHEDULE":            "0 * * * * *",
 	}
@@ -144,6 +143,9 @@ func (s *Stack) settings(ctx context.Context, o Options) (map[string]string, err
 		if err := s.startExchange(ctx, o, settings); err != nil {
 			return nil, err
 		}
+	}
+	if err := s.detours(ctx, o, settings); err != nil {
+		return nil, err
 	}
 	maps.Copy(settings, o.Settings)
 	return settings, nil
@@ -160,9 +162,6 @@ func (s *Stack) startExchange(ctx context.Context, o Options, settings map[strin
 	if err := os.WriteFile(ca, s.Exchange.CA(), 0o644); err != nil {
 		return fmt.Errorf("write the stand-in's certificate: %w", err)
 	}
-	settings["GRAPH_URL"] = s.Exchange.GraphURL()
-	settings["EXCHANGE_AUTHORITY"] = s.Exchange.TokenURL()
-	settings["EXCHANGE_IMAP_ADDR"] = s.Exchange.IMAPAddr()
 	settings["EXCHANGE_CA_FILE"] = ca
 	return nil
 }
