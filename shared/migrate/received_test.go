@@ -46,33 +46,3 @@ func TestReceivedOrder(t *testing.T) {
 		t.Error("deleted keep is taken")
 	}
 }
-
-func TestFindSpoiltDates(t *testing.T) {
-	at := func(day, second int) time.Time { return time.Date(2015, 1, day, 0, 0, second, 0, time.UTC) }
-	var pairs []DatePair
-	add := func(n int, pair func(int) DatePair) {
-		for i := range n {
-			pairs = append(pairs, pair(i))
-		}
-	}
-	// Everyday mail: each a minute after it was written; busy enough to be one run.
-	add(3000, func(i int) DatePair { return DatePair{at(1, 60*i+60), at(1, 60*i)} })
-	// An earlier migration: four months of mail stored within minutes, some of it fresh.
-	add(120, func(i int) DatePair { return DatePair{at(500, i), at(300+i, 0)} })
-	add(40, func(i int) DatePair { return DatePair{at(500, 100+i), at(500, 99+i)} })
-	// Somebody copied a few messages on another day.
-	add(19, func(i int) DatePair { return DatePair{at(600, i), at(i, 0)} })
-	// A newsletter's burst with a broken clock among more ordinary mail.
-	add(30, func(i int) DatePair { return DatePair{at(700, i), at(1, 0)} })
-	add(60, func(i int) DatePair { return DatePair{at(700, i), at(700, i)} })
-	// Dates that are not known.
-	add(50, func(i int) DatePair { return DatePair{Internal: at(800, i)} })
-	got := FindSpoiltDates(pairs)
-	want := SpoiltDates{First: at(500, 0), Last: at(500, 139), Messages: 160, Disagree: 120}
-	if len(got) != 1 || got[0] != want {
-		t.Errorf("found %+v, want %+v", got, want)
-	}
-	if got := FindSpoiltDates(nil); got != nil {
-		t.Errorf("found %+v among nothing", got)
-	}
-}
