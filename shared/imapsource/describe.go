@@ -4,7 +4,6 @@ import (
 	"context"
 	"slices"
 
-	"github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-imap/v2/imapclient"
 
 	"mailferry/shared/migrate"
@@ -90,8 +89,7 @@ func (d *describer) settle(uids migrate.UIDSet) error {
 // run sends one command. partial tells that a response did not say everything: news of a flag that
 // came before the answer and took its place.
 func (d *describer) run(uids migrate.UIDSet) (partial bool, gap, err error) {
-	options := &imap.FetchOptions{UID: true, Flags: true, InternalDate: true, RFC822Size: true}
-	cmd := d.s.client.Fetch(uidSet(uids), options)
+	cmd := d.s.client.Fetch(uidSet(uids), descriptionOptions())
 	for msg := cmd.Next(); msg != nil; msg = cmd.Next() {
 		info, complete := describe(msg)
 		if !complete || d.got.Contains(info.UID) {

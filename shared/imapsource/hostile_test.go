@@ -33,7 +33,7 @@ func TestSurveyHearsMuchOfTheOldFolder(t *testing.T) {
 	})
 	done := make(chan error, 1)
 	go func() {
-		_, uids, err := s.Survey(t.Context(), "New")
+		_, uids, _, err := s.Survey(t.Context(), "New", migrate.UIDSet{})
 		if err == nil && !uids.Contains(4) {
 			err = fmt.Errorf("it lists %s", uids)
 		}

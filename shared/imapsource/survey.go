@@ -4,29 +4,59 @@ import (
 	"context"
 
 	"github.com/emersion/go-imap/v2"
+	"github.com/emersion/go-imap/v2/imapclient"
 
 	"mailferry/shared/migrate"
 )
 
-// Survey implements migrate.Source: EXAMINE and the command that lists are sent together. Servers must
-// work on them in this order, since the second depends on the first (RFC 9051 section 5.5).
-func (s *source) Survey(ctx context.Context, name string) (migrate.FolderState, migrate.UIDSet, error) {
+// Survey implements migrate.Source: EXAMINE and the commands that list and describe are sent together.
+// Servers must work on them in this order, since the others depend on the first (RFC 9051 section 5.5).
+func (s *source) Survey(ctx context.Context, name string, few migrate.UIDSet) (migrate.FolderState, migrate.UIDSet, []migrate.MessageInfo, error) {
 	end := s.begin(ctx)
 	examine := s.client.Select(s.spelled(name), s.examineOptions())
 	list := s.client.Fetch(imap.UIDSet{{Start: 1, Stop: imap.UID(^migrate.UID(0))}}, &imap.FetchOptions{UID: true})
+	var detail *imapclient.FetchCommand
+	if !few.Empty() {
+		detail = s.client.Fetch(uidSet(few), descriptionOptions())
+	}
 	// The list is read first: the library hands over nothing else while it is not taken, and a server
 	// may tell of the folder that was open before it answers EXAMINE.
 	uids, listErr := uidsOf(list, 1, ^migrate.UID(0))
+	described := completeOf(detail, few)
 	data, err := examine.Wait()
 	end()
 	if err == nil && listErr == nil && data.UIDValidity != 0 && (data.UIDNext != 0 || data.NumMessages == 0) {
-		return s.opened(name, data), uids, nil
+		return s.opened(name, data), uids, described, nil
 	}
 	// One after the other, a refusal tells what it is about.
 	state, err := s.Open(ctx, name)
 	if err != nil {
-		return state, migrate.UIDSet{}, err
+		return state, migrate.UIDSet{}, nil, err
 	}
 	uids, err = s.UIDs(ctx, 1, ^migrate.UID(0))
-	return state, uids, err
+	if data == nil || data.UIDValidity != state.UIDValidity {
+		described = nil // perhaps of the folder that was open before
+	}
+	return state, uids, described, err
+}
+
+func descriptionOptions() *imap.FetchOptions {
+	return &imap.FetchOptions{UID: true, Flags: true, InternalDate: true, RFC822Size: true}
+}
+
+// completeOf takes those of these messages of which an answer says everything; cmd may be nil. What is
+// missing is not asked for again.
+func completeOf(cmd *imapclient.FetchCommand, uids migrate.UIDSet) (described []migrate.MessageInfo) {
+	if cmd == nil {
+		return nil
+	}
+	for msg := cmd.Next(); msg != nil; msg = cmd.Next() {
+		if info, complete := describe(msg); complete && uids.Contains(info.UID) {
+			described = append(described, info)
+		}
+	}
+	if cmd.Close() != nil {
+		return nil
+	}
+	return described
 }

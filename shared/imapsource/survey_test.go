@@ -21,9 +21,31 @@ func TestSurveyIsOneRoundTrip(t *testing.T) {
 		p.send("* 1 FETCH (UID 4)\r\n* 2 FETCH (UID 9)\r\n%s OK done\r\n", listTag)
 		return true
 	}))
-	state, uids, err := s.Survey(t.Context(), "INBOX")
+	state, uids, _, err := s.Survey(t.Context(), "INBOX", migrate.UIDSet{})
 	if err != nil || state != (migrate.FolderState{UIDValidity: 9, UIDNext: 10, Messages: 2}) || uids.String() != "4,9" {
 		t.Errorf("%+v, %s, %v", state, uids, err)
+	}
+}
+
+// TestSurveyDescribesAFewInTheSameRoundTrip sends a third command with the two, and takes what is complete.
+func TestSurveyDescribesAFewInTheSameRoundTrip(t *testing.T) {
+	s := dial(t, scripted(t, hello, func(p *peer, tag, command string) bool {
+		if !strings.HasPrefix(command, "EXAMINE") {
+			return false
+		}
+		listTag, _, _ := p.read()
+		fewTag, few, err := p.read()
+		if err != nil || !strings.HasPrefix(few, "UID FETCH 4,9 (") || strings.Contains(few, "BODY") {
+			t.Errorf("behind the list came %q, %v", few, err)
+		}
+		p.send("* 2 EXISTS\r\n* OK [UIDVALIDITY 9] -\r\n* OK [UIDNEXT 10] -\r\n%s OK [READ-ONLY] done\r\n", tag)
+		p.send("* 1 FETCH (UID 4)\r\n* 2 FETCH (UID 9)\r\n%s OK done\r\n", listTag)
+		p.send("* 2 FETCH (FLAGS (\\Seen))\r\n* 1 FETCH (UID 4 FLAGS () INTERNALDATE \"05-Feb-2018 09:00:00 +0000\" RFC822.SIZE 77)\r\n%s OK done\r\n", fewTag)
+		return true
+	}))
+	_, uids, few, err := s.Survey(t.Context(), "INBOX", migrate.UIDsOf(4, 9))
+	if err != nil || uids.String() != "4,9" || len(few) != 1 || few[0].UID != 4 || few[0].Size != 77 || few[0].Received.Unix() != 1517821200 {
+		t.Errorf("%s, %+v, %v", uids, few, err)
 	}
 }
 
@@ -41,12 +63,12 @@ func TestSurveyOfARefusedFolder(t *testing.T) {
 		}
 		return true
 	})
-	_, uids, err := s.Survey(t.Context(), "Gone")
+	_, uids, _, err := s.Survey(t.Context(), "Gone", migrate.UIDSet{})
 	wantKind(t, err, migrate.NoFolder)
 	if !uids.Empty() {
 		t.Errorf("it lists %s", uids)
 	}
-	if _, uids, err = s.Survey(t.Context(), "INBOX"); err != nil || uids.String() != "4" {
+	if _, uids, _, err = s.Survey(t.Context(), "INBOX", migrate.UIDSet{}); err != nil || uids.String() != "4" {
 		t.Errorf("the connection does not go on: %s, %v", uids, err)
 	}
 }

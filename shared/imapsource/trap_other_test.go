@@ -28,7 +28,7 @@ func TestOnlyReadingCommands(t *testing.T) {
 	if _, err := s.Folders(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := s.Survey(t.Context(), "INBOX"); err != nil {
+	if _, _, _, err := s.Survey(t.Context(), "INBOX", migrate.UIDSet{}); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Describe(t.Context(), shelf.all(), func(migrate.MessageInfo) error { return nil }); err != nil {

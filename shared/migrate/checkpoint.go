@@ -99,6 +99,7 @@ type FolderCursor struct {
 	LeftOut     UIDSet       `json:"leftOut,omitzero"`   // of Done: what the filter left out
 	Unsettled   UIDSet       `json:"unsettled,omitzero"` // of Done: the folder went away before they could be looked up
 	Done        UIDSet       `json:"done"`               // UIDs with an outcome in the ledger
+	Freed       UIDSet       `json:"freed,omitzero"`     // UIDs that had one and that the server may have given to other messages
 	Ledger      LedgerMark   `json:"ledger"`
 	Counts      Counts       `json:"counts"`
 	Known       FolderState  `json:"known,omitzero"`     // the state in which every message had an outcome or was in doubt; zero after taking a UID out of Done
@@ -108,6 +109,8 @@ type FolderCursor struct {
 	Refusals    int          `json:"refusals,omitempty"` // syncs in a row that could not open it or make its folder
 	Refusal     string       `json:"refusal,omitempty"`  // what the last of them met
 	Stumbles    map[UID]int  `json:"stumbles,omitempty"` // times the connection broke within this message
+	// Anchors are the newest messages that came, by what the source says of them, see MessageInfo.mark.
+	Anchors map[UID]string `json:"anchors,omitempty"`
 }
 
 // Counts sums up outcomes. Octets are those of migrated messages.

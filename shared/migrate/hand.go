@@ -90,7 +90,10 @@ func (h *hand) enter(s *shelf) error {
 func (h *hand) list(s *shelf) error {
 	at := time.Now().UTC()
 	h.open = ""
-	state, existing, err := survey(h.ctx, h.source, s.name)
+	l, err := survey(h.ctx, h.source, s.name, s.past.anchored())
+	if err == nil {
+		l.anew, err = h.run.isAnew(h.ctx, h.source, s.past, l)
+	}
 	if h.yields(err) {
 		h.change(func() { s.begun = false })
 		return err
@@ -99,10 +102,10 @@ func (h *hand) list(s *shelf) error {
 		h.open = s.name
 	}
 	h.change(func() {
-		s.listed, s.at, s.state, s.existing, s.err = true, at, state, existing, err
-		// Under a new UIDVALIDITY, every message is looked up before it is read.
-		if err == nil && !s.dropped && !s.closed && (s.validity == 0 || s.validity == state.UIDValidity) {
-			s.rest = existing.Minus(s.done)
+		s.listed, s.at, s.state, s.listing, s.err = true, at, l.state, l, err
+		// Where every UID was given anew, every message is looked up before it is read.
+		if err == nil && !s.dropped && !s.closed && !s.past.renumbered(l) {
+			s.rest = l.existing.Minus(s.done)
 		}
 	})
 	return h.over(err)
@@ -213,7 +216,7 @@ func (h *hand) read(w *window) error {
 
 // receive spools one message.
 func (h *hand) receive(w *window, info MessageInfo, octets int64, body io.Reader) error {
-	j := job{info: info}
+	j := job{info: info, mark: info.mark()}
 	waits := func(now bool) { h.change(func() { w.waits = now }) }
 	if err := h.run.spool(h.ctx, w.turn, waits, &j, octets, body); err != nil {
 		return err
@@ -247,16 +250,16 @@ func (h *hand) account(missing UIDSet) ([]Record, error) {
 	return records, nil
 }
 
-// survey opens a folder and lists its UIDs.
-func survey(ctx context.Context, source Source, name string) (FolderState, UIDSet, error) {
+// survey opens a folder, lists its UIDs and describes a few messages.
+func survey(ctx context.Context, source Source, name string, few UIDSet) (l listing, err error) {
 	for try := 0; ; try++ {
-		state, existing, err := source.Survey(ctx, name)
-		if err != nil || existing.Len() >= state.Messages {
-			return state, existing, err
+		l.state, l.existing, l.few, err = source.Survey(ctx, name, few)
+		if err != nil || l.existing.Len() >= l.state.Messages {
+			return l, err
 		}
 		if try == 2 { // nothing was removed meanwhile: the server forgot some
-			return state, existing, &Error{Op: "list messages", Folder: name, Kind: Unreachable,
-				Err: fmt.Errorf("the server names %d UIDs for %d messages", existing.Len(), state.Messages)}
+			return l, &Error{Op: "list messages", Folder: name, Kind: Unreachable,
+				Err: fmt.Errorf("the server names %d UIDs for %d messages", l.existing.Len(), l.state.Messages)}
 		}
 	}
 }

@@ -125,9 +125,10 @@ func readTail(ctx context.Context, s Store, id MailboxID, folder string, at Ledg
 }
 
 // readLedger yields every record of a folder's current generation up to the mark's segment. Of a
-// UID that has several, because a predecessor's append came late, it yields the first; one that was
-// left out comes last and only if it is that still.
-func readLedger(ctx context.Context, s Store, id MailboxID, folder string, at LedgerMark, yield func(Record)) error {
+// UID that has several, because a predecessor's append came late, it yields the first; of one that was
+// freed all, which may be about several messages. One that was left out comes last and only if it is
+// that still.
+func readLedger(ctx context.Context, s Store, id MailboxID, f *FolderCursor, yield func(Record)) error {
 	seen := make(map[UID]uint64)    // a bit for each UID
 	left := make(map[string]UIDSet) // by reason
 	first := func(r Record) {
@@ -138,13 +139,13 @@ func readLedger(ctx context.Context, s Store, id MailboxID, folder string, at Le
 			return
 		}
 		word, bit := r.UID/64, uint64(1)<<(r.UID%64)
-		if seen[word]&bit == 0 {
+		if seen[word]&bit == 0 || f.Freed.Contains(r.UID) {
 			seen[word] |= bit
 			yield(r)
 		}
 	}
-	for segment := range at.Segment + 1 {
-		if _, err := readSegment(ctx, s, ledgerName(id, folder, at.Generation, segment), 0, first); err != nil {
+	for segment := range f.Ledger.Segment + 1 {
+		if _, err := readSegment(ctx, s, ledgerName(id, f.Key, f.Ledger.Generation, segment), 0, first); err != nil {
 			return err
 		}
 	}

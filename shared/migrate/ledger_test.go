@@ -71,7 +71,9 @@ func TestLedger(t *testing.T) {
 		t.Errorf("tail %v up to %+v, want %+v", tail, mark, second)
 	}
 	last := appended(t, s, second, record(2, Migrated), record(9, Migrated)) // late, of a predecessor
-	all := uids(t, func(yield func(Record)) error { return readLedger(t.Context(), s, ledgerOf, "f", last, yield) })
+	all := uids(t, func(yield func(Record)) error {
+		return readLedger(t.Context(), s, ledgerOf, &FolderCursor{Key: "f", Ledger: last}, yield)
+	})
 	if !slices.Equal(all, []UID{1, 2, 3, 9}) {
 		t.Errorf("all %v", all)
 	}
@@ -95,7 +97,9 @@ func TestLedgerSegments(t *testing.T) {
 	if !slices.Equal(tail, []UID{2}) || mark != at {
 		t.Errorf("tail %v up to %+v, want %+v", tail, mark, at)
 	}
-	all := uids(t, func(yield func(Record)) error { return readLedger(t.Context(), s, ledgerOf, "f", at, yield) })
+	all := uids(t, func(yield func(Record)) error {
+		return readLedger(t.Context(), s, ledgerOf, &FolderCursor{Key: "f", Ledger: at}, yield)
+	})
 	if !slices.Equal(all, []UID{1, 2}) {
 		t.Errorf("all %v", all)
 	}

@@ -31,16 +31,16 @@ type reader struct {
 
 // shelf is a folder in the reader. What lies below listed is the reader's.
 type shelf struct {
-	name     string
-	validity uint32 // of the cursor; 0: none yet
-	done     UIDSet // needs no reading
-	closed   bool   // is listed only
+	name   string
+	past   *FolderCursor // what the cursor knew; nil if the shelf comes listed
+	done   UIDSet        // needs no reading
+	closed bool          // is listed only
 
-	listed   bool // the next three are known, or err
-	at       time.Time
-	state    FolderState
-	existing UIDSet
-	err      error // why nothing more comes
+	listed  bool // the next three are known, or err
+	at      time.Time
+	state   FolderState
+	listing listing
+	err     error // why nothing more comes
 
 	begun     bool
 	measuring bool

@@ -5,9 +5,6 @@ import (
 	"slices"
 )
 
-// renamedSample is how many of the newest and how many of the oldest messages are compared.
-const renamedSample = 12
-
 // askStates asks for the states of the folders that come and are known, once for the whole pass.
 func (m *mailboxRun) askStates(coming map[string]SourceFolder) (err error) {
 	var known []string
@@ -108,40 +105,13 @@ func (m *mailboxRun) soleCursor(c *FolderCursor) bool {
 	return !slices.ContainsFunc(m.cp.Folders, func(o *FolderCursor) bool { return o != c && o.UIDValidity == c.UIDValidity })
 }
 
-// sameMessages compares the folder that is open with what the ledger says of c's messages: all of a
-// sample have to have the same fingerprints under the same UIDs.
+// sameMessages reports whether the folder that is open has c's messages: all of a sample have to have
+// the same fingerprints under the same UIDs.
 func (m *mailboxRun) sameMessages(c *FolderCursor) (bool, error) {
 	existing, err := m.source.UIDs(m.ctx, 1, c.Done.Max())
 	if err != nil {
 		return false, err
 	}
-	shared := existing.And(c.Done)
-	sample := shared.Newest(renamedSample)
-	for _, r := range shared.Ranges() {
-		for u := r.First; u <= r.Last && sample.Len() < 2*renamedSample; u++ {
-			sample.Add(u)
-		}
-	}
-	want := make(map[UID]string)
-	err = readLedger(m.ctx, m.Store, m.cp.Mailbox.ID, c.Key, c.Ledger, func(r Record) {
-		if r.arrived() && r.Key != "" && sample.Contains(r.UID) {
-			want[r.UID] = r.Key
-		}
-	})
-	if err != nil {
-		return false, err
-	}
-	equal, other := 0, 0
-	err = m.source.Headers(m.ctx, sample, func(info MessageInfo, header []byte) error {
-		received := m.endpoint.Received.Of(info.Received, header)
-		switch key := want[info.UID]; {
-		case key == "":
-		case key == ReadFingerprint(header, received, m.Words).Key():
-			equal++
-		default:
-			other++
-		}
-		return nil
-	})
+	equal, other, err := m.compareSample(m.ctx, m.source, c, existing)
 	return equal > 0 && other == 0, err
 }

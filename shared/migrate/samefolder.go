@@ -64,7 +64,7 @@ func SameFolders(ctx context.Context, s Store, mailboxes []*Checkpoint) ([]SameF
 func ledgerPrint(ctx context.Context, s Store, id MailboxID, f *FolderCursor) (string, error) {
 	const sample = 16
 	lowest := make(map[UID]string)
-	err := readLedger(ctx, s, id, f.Key, f.Ledger, func(r Record) {
+	err := readLedger(ctx, s, id, f, func(r Record) {
 		lowest[r.UID] = r.Key
 		if len(lowest) > sample {
 			top := UID(0)

@@ -286,7 +286,7 @@ func (m *mailboxRun) copiesAtTarget(print Fingerprint) (map[string]int, error) {
 // eachArrived yields what the ledgers of all folders say the target has.
 func (m *mailboxRun) eachArrived(yield func(*FolderCursor, Record)) error {
 	for _, f := range m.cp.Folders {
-		err := readLedger(m.ctx, m.Store, m.cp.Mailbox.ID, f.Key, f.Ledger, func(r Record) {
+		err := readLedger(m.ctx, m.Store, m.cp.Mailbox.ID, f, func(r Record) {
 			if r.arrived() && r.Key != "" {
 				yield(f, r)
 			}

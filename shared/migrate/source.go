@@ -75,8 +75,9 @@ type Source interface {
 	// Open makes a folder current with EXAMINE. An open folder may be opened again to see news.
 	Open(ctx context.Context, name string) (FolderState, error)
 
-	// Survey is Open, and then UIDs of all, in one round trip where the server lets it.
-	Survey(ctx context.Context, name string) (FolderState, UIDSet, error)
+	// Survey is Open, then UIDs of all, then Describe of those few, in one round trip where the server
+	// lets it.
+	Survey(ctx context.Context, name string, few UIDSet) (FolderState, UIDSet, []MessageInfo, error)
 
 	// UIDs returns the UIDs in first..last of the current folder that exist now.
 	UIDs(ctx context.Context, first, last UID) (UIDSet, error)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 )
 
@@ -185,7 +184,7 @@ func (m *mailboxRun) bringAll(quiet map[*FolderCursor]bool) (later, err error) {
 			done := m.doubtful(f.Key)
 			done.Union(f.Done)
 			folders = append(folders, f)
-			shelves = append(shelves, &shelf{name: f.Name, validity: f.UIDValidity, done: done, closed: f.View})
+			shelves = append(shelves, &shelf{name: f.Name, past: f.past(), done: done, closed: f.View})
 		}
 	}
 	if len(shelves) == 0 {
@@ -211,9 +210,9 @@ func (m *mailboxRun) syncFolder(f *FolderCursor, r *reader, s *shelf) error {
 	if err := r.list(s); err != nil {
 		return err
 	}
-	m.listed(f, s.state, s.existing)
+	m.listed(f, s.listing)
 	if f.View {
-		m.doubt(f, s.existing.Minus(f.Done).Minus(m.doubtful(f.Key)), true, time.Now())
+		m.doubt(f, s.listing.existing.Minus(f.Done).Minus(m.doubtful(f.Key)), true, time.Now())
 	} else if err := m.makeFolder(f); err != nil { // an empty one, too
 		return err
 	} else if err := m.bringOver(f, r, s); err != nil {
@@ -256,42 +255,6 @@ func (m *mailboxRun) unchanged() map[*FolderCursor]bool {
 		}
 	}
 	return quiet
-}
-
-// survey lists a folder's UIDs.
-func (m *mailboxRun) survey(f *FolderCursor) (UIDSet, error) {
-	state, existing, err := survey(m.ctx, m.source, f.Name)
-	if err == nil {
-		m.listed(f, state, existing)
-	}
-	return existing, err
-}
-
-// listed takes over what a folder holds. A new UIDVALIDITY means that every UID was given anew: the
-// cursor starts over, and each message is looked up at the target before it is written.
-func (m *mailboxRun) listed(f *FolderCursor, state FolderState, existing UIDSet) {
-	f.Total = existing.Len()
-	if f.UIDValidity != state.UIDValidity {
-		m.startOver(f, state, existing)
-	}
-}
-
-func (m *mailboxRun) startOver(f *FolderCursor, state FolderState, existing UIDSet) {
-	known := f.UIDValidity != 0
-	f.UIDValidity = state.UIDValidity
-	if !known {
-		return
-	}
-	f.Done, f.LeftOut, f.Unsettled, f.Counts, f.Stumbles, f.Known = UIDSet{}, UIDSet{}, UIDSet{}, Counts{}, nil, FolderState{}
-	f.Ledger = LedgerMark{Generation: f.Ledger.Generation + 1}
-	after := time.Now() // of requests that may still act
-	m.cp.Doubtful = slices.DeleteFunc(m.cp.Doubtful, func(i *Intent) bool {
-		if i.Folder == f.Key && i.After.After(after) {
-			after = i.After
-		}
-		return i.Folder == f.Key
-	})
-	m.doubt(f, existing, f.View, after)
 }
 
 // reopen makes the folder current again, to read messages by the UIDs that its cursor knows.

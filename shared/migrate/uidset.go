@@ -135,6 +135,13 @@ func (s UIDSet) Minus(other UIDSet) UIDSet {
 // And returns the UIDs that are in both sets.
 func (s UIDSet) And(other UIDSet) UIDSet { return s.Minus(s.Minus(other)) }
 
+// below returns the UIDs of s that are smaller than u.
+func (s UIDSet) below(u UID) UIDSet {
+	var rest UIDSet
+	rest.AddRange(max(u, 1), ^UID(0))
+	return s.Minus(rest)
+}
+
 // Newest returns the n largest UIDs, or all if there are fewer.
 func (s UIDSet) Newest(n int) UIDSet {
 	var out UIDSet

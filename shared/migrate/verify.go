@@ -80,7 +80,7 @@ type brought struct {
 func (m *mailboxRun) compare(v *Verification, folders []*FolderCursor, missing map[string]*twins) error {
 	want := make(map[string][]brought)
 	for _, f := range folders {
-		err := readLedger(m.ctx, m.Store, m.cp.Mailbox.ID, f.Key, f.Ledger, func(r Record) {
+		err := readLedger(m.ctx, m.Store, m.cp.Mailbox.ID, f, func(r Record) {
 			if r.arrived() && r.Key != "" {
 				want[r.Key] = append(want[r.Key], brought{f, r})
 			}
@@ -244,7 +244,7 @@ func (m *mailboxRun) report() error {
 	r := Report{Version: 1, Mailbox: c.Mailbox, State: c.State, Counts: c.Counts(), Started: c.Started, Ended: c.Ended, Active: c.Active, Verification: c.Verified, Notes: c.Notes}
 	for _, f := range c.Folders {
 		line := FolderReport{Source: f.Path, Target: f.Target.Path, Total: f.Total, Counts: f.Counts, LeftOut: make(map[string]int)}
-		err := readLedger(m.ctx, m.Store, c.Mailbox.ID, f.Key, f.Ledger, func(rec Record) {
+		err := readLedger(m.ctx, m.Store, c.Mailbox.ID, f, func(rec Record) {
 			switch {
 			case rec.Outcome == LeftOut:
 				line.LeftOut[rec.Reason]++

@@ -12,6 +12,7 @@ import (
 // job is one message on its way from the source to a writer. One with an outcome is not written.
 type job struct {
 	info    MessageInfo
+	mark    string // of info as the source gave it
 	key     string
 	spool   *spooled
 	outcome Outcome
@@ -22,6 +23,7 @@ type job struct {
 // that the target may have it.
 type result struct {
 	uid      UID
+	mark     string
 	record   *Record
 	doubtful bool
 	err      error
@@ -53,6 +55,8 @@ func (m *mailboxRun) window(f *FolderCursor, r *reader, w *window) error {
 	if ledgerErr := m.record(f, records); ledgerErr != nil {
 		// What was written is not recorded, or its record is not known: all of it is to be looked up.
 		doubtful, writeErr, err = w.uids, ledgerErr, nil
+	} else {
+		f.anchorAll(results)
 	}
 	if !doubtful.Empty() {
 		m.cp.Doubtful = append(m.cp.Doubtful, &Intent{Folder: f.Key, UIDs: doubtful, Anywhere: f.View, After: time.Now().Add(m.Limits.LongestRequest).UTC()})
@@ -199,7 +203,7 @@ func (m *mailboxRun) write(ctx context.Context, f *FolderCursor, jobs <-chan job
 }
 
 func (m *mailboxRun) put(ctx context.Context, f *FolderCursor, j job) result {
-	r := result{uid: j.info.UID}
+	r := result{uid: j.info.UID, mark: j.mark}
 	if j.outcome != "" {
 		r.record = &Record{Epoch: m.cp.Epoch, UID: j.info.UID, Outcome: j.outcome, Reason: j.reason}
 		return r
@@ -260,6 +264,15 @@ func (m *mailboxRun) record(f *FolderCursor, records []Record) error {
 	}
 	m.cp.Deaths, m.cp.Restores, m.cp.Failures = 0, 0, 0
 	return nil
+}
+
+// anchorAll remembers the newest messages that came.
+func (f *FolderCursor) anchorAll(results []result) {
+	for _, r := range results {
+		if r.record != nil && r.record.arrived() {
+			f.anchor(r.uid, r.mark)
+		}
+	}
 }
 
 // absorb counts records of UIDs that had no outcome yet.

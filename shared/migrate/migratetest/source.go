@@ -181,6 +181,31 @@ func (f *SourceFolder) Renumber() {
 	f.next += migrate.UID(3 * len(f.messages))
 }
 
+// Rebuild gives every message a UID anew, from 1 on, under the same UIDVALIDITY, as a server does that
+// has lost its index: against RFC 9051 section 2.3.1.1.
+func (f *SourceFolder) Rebuild() {
+	f.box.mu.Lock()
+	defer f.box.mu.Unlock()
+	f.next = 1
+	for i, m := range f.messages {
+		renumbered := *m
+		renumbered.UID = f.next
+		f.messages[i] = &renumbered
+		f.next++
+	}
+}
+
+// Restore puts a backup back that lacks the newest n messages: UIDNEXT falls to behind the last that is
+// left, under the same UIDVALIDITY.
+func (f *SourceFolder) Restore(n int) {
+	f.box.mu.Lock()
+	defer f.box.mu.Unlock()
+	f.messages = f.messages[:max(0, len(f.messages)-n)]
+	if f.next = 1; len(f.messages) > 0 {
+		f.next = f.messages[len(f.messages)-1].UID + 1
+	}
+}
+
 // Messages returns the messages in order of UID.
 func (f *SourceFolder) Messages() []SourceMessage {
 	f.box.mu.Lock()
@@ -313,13 +338,19 @@ func (s *source) Open(ctx context.Context, name string) (migrate.FolderState, er
 	return f.state(), nil
 }
 
-func (s *source) Survey(ctx context.Context, name string) (migrate.FolderState, migrate.UIDSet, error) {
-	state, err := s.Open(ctx, name)
-	if err != nil {
-		return state, migrate.UIDSet{}, err
+func (s *source) Survey(ctx context.Context, name string, few migrate.UIDSet) (state migrate.FolderState, uids migrate.UIDSet, described []migrate.MessageInfo, err error) {
+	if state, err = s.Open(ctx, name); err == nil {
+		uids, err = s.UIDs(ctx, 1, ^migrate.UID(0))
 	}
-	uids, err := s.UIDs(ctx, 1, ^migrate.UID(0))
-	return state, uids, err
+	if err != nil {
+		return state, uids, nil, err
+	}
+	for _, m := range s.current.Messages() {
+		if few.Contains(m.UID) {
+			described = append(described, m.info())
+		}
+	}
+	return state, uids, described, nil
 }
 
 func (s *source) UIDs(ctx context.Context, first, last migrate.UID) (migrate.UIDSet, error) {
