@@ -132,6 +132,7 @@ func (m *mailboxRun) startOver(f *FolderCursor, state FolderState, existing UIDS
 	f.Done, f.Freed, f.LeftOut, f.Unsettled = UIDSet{}, UIDSet{}, UIDSet{}, UIDSet{}
 	f.Counts, f.Stumbles, f.Known, f.Anchors = Counts{}, nil, FolderState{}, nil
 	f.Ledger = LedgerMark{Generation: f.Ledger.Generation + 1}
+	m.arrived = nil     // what it says of this folder does not count any more
 	after := time.Now() // of requests that may still act
 	m.cp.Doubtful = slices.DeleteFunc(m.cp.Doubtful, func(i *Intent) bool {
 		if i.Folder == f.Key && i.After.After(after) {

@@ -8,8 +8,8 @@ import (
 )
 
 // settleAll looks up the messages whose outcome is unknown, as far as their time has come, and
-// writes those that are not there. An intent leaves the list only when each of its messages has an
-// outcome or stands in the next intent.
+// writes those that are not there, in portions of a window. A message leaves its intent only when it has
+// an outcome or stands in the next intent.
 func (m *mailboxRun) settleAll() error {
 	for saved := false; len(m.cp.Doubtful) > 0; {
 		intent := m.cp.nextDoubt()
@@ -37,14 +37,17 @@ func (m *mailboxRun) settle(intent *Intent) error {
 	if f == nil {
 		return &Error{Op: "settle unknown outcomes", Mailbox: string(m.cp.Mailbox.ID), Kind: Corrupt, Err: fmt.Errorf("no folder has the key %s", intent.Folder)}
 	}
-	absent, err := m.lookUp(f, intent)
+	part := *intent // a folder that was numbered anew may have a million
+	part.UIDs = intent.UIDs.Newest(m.Limits.WindowMessages)
+	absent, err := m.lookUp(f, &part)
 	if err != nil && f.givenUp() && Judge(err, 0).Action == SkipFolder {
-		err = m.record(f, f.unknown(intent, m.cp.Epoch))
+		err = m.record(f, f.unknown(&part, m.cp.Epoch))
 	}
 	if err != nil {
 		return err
 	}
-	m.cp.Doubtful = slices.DeleteFunc(m.cp.Doubtful, func(i *Intent) bool { return i == intent })
+	intent.UIDs = intent.UIDs.Minus(part.UIDs)
+	m.cp.Doubtful = slices.DeleteFunc(m.cp.Doubtful, func(i *Intent) bool { return i.UIDs.Empty() })
 	return m.resend(f, absent)
 }
 
@@ -68,6 +71,9 @@ func (m *mailboxRun) absorbTail(f *FolderCursor) error {
 	}
 	f.Ledger = mark
 	f.absorb(tail)
+	if len(tail) > 0 {
+		m.arrived = nil // read before they were there, if at all
+	}
 	return nil
 }
 
@@ -219,12 +225,12 @@ func (m *mailboxRun) readTwins(f *FolderCursor, uids UIDSet) (groups []*twins, m
 func (m *mailboxRun) countFree(groups []*twins, intent *Intent) error {
 	copies := make(map[string]map[string]int) // by key and target folder
 	for _, g := range groups {
-		if intent.Anywhere {
-			there, err := m.brought(g.print)
+		if intent.Anywhere { // mostly its own folder has brought it
+			arrived, err := m.allArrived()
 			if err != nil {
 				return err
 			}
-			if there {
+			if len(arrived.of(g.print)) > 0 {
 				g.free = 1
 				continue
 			}
@@ -238,13 +244,16 @@ func (m *mailboxRun) countFree(groups []*twins, intent *Intent) error {
 		}
 	}
 	if !intent.Anywhere && len(copies) > 0 {
-		err := m.eachArrived(func(f *FolderCursor, r Record) {
-			if at := copies[r.Key]; at != nil && !f.Unlisted {
-				at[f.Target.ID]--
-			}
-		})
+		arrived, err := m.allArrived()
 		if err != nil {
 			return err
+		}
+		for _, g := range groups {
+			for _, f := range arrived.of(g.print) {
+				if at := copies[g.print.Key()]; at != nil && !f.Unlisted {
+					at[f.Target.ID]--
+				}
+			}
 		}
 	}
 	others := m.othersInDoubt(intent)

@@ -25,7 +25,7 @@ type mailboxRun struct {
 	source    Source
 	target    Target
 	uncut     func() bool            // ends what cuts the target off with the lease
-	arrived   arrivedKeys            // see brought
+	arrived   *arrivals              // nil: not read yet
 	states    map[string]FolderState // of the folders that are known, at the beginning of the pass
 	next      time.Time              // when this mailbox wants to run again
 }
@@ -267,12 +267,10 @@ func (m *mailboxRun) reopen(f *FolderCursor) error {
 	return err
 }
 
-// doubt has messages looked up before they are written, in portions of a window.
+// doubt has messages looked up before they are written.
 func (m *mailboxRun) doubt(f *FolderCursor, uids UIDSet, anywhere bool, after time.Time) {
-	for !uids.Empty() {
-		part := uids.Newest(m.Limits.WindowMessages)
-		m.cp.Doubtful = append(m.cp.Doubtful, &Intent{Folder: f.Key, UIDs: part, Anywhere: anywhere, After: after.UTC()})
-		uids = uids.Minus(part)
+	if !uids.Empty() {
+		m.cp.Doubtful = append(m.cp.Doubtful, &Intent{Folder: f.Key, UIDs: uids, Anywhere: anywhere, After: after.UTC()})
 	}
 }
 

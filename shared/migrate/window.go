@@ -260,7 +260,7 @@ func (m *mailboxRun) record(f *FolderCursor, records []Record) error {
 	f.Ledger = mark
 	f.absorb(records)
 	if m.arrived != nil {
-		m.arrived.add(records)
+		m.arrived.add(f, records)
 	}
 	m.cp.Deaths, m.cp.Restores, m.cp.Failures = 0, 0, 0
 	return nil
