@@ -92,6 +92,9 @@ func (d Dialer) connect(ctx context.Context, endpoint migrate.Endpoint, mailbox 
 	limited, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	s, err := d.open(limited, endpoint, mailbox, c)
+	if migrate.ReasonOf(err) == migrate.ServerClosesAtOnce { // once may be the network's doing
+		s, err = d.open(limited, endpoint, mailbox, c)
+	}
 	if err != nil && limited.Err() != nil && ctx.Err() == nil {
 		return nil, &migrate.Error{Op: "sign in to the source server", Kind: migrate.Unreachable, Reason: migrate.ConnectTimeout,
 			Err: fmt.Errorf("it takes longer than %s", limit)}
@@ -167,7 +170,11 @@ func secure(ctx context.Context, raw net.Conn, endpoint migrate.Endpoint, stall 
 		return nil, err
 	}
 	conn := tls.Client(raw, config)
-	if err := conn.HandshakeContext(ctx); err != nil {
+	err = conn.HandshakeContext(ctx)
+	if closed(err) && endpoint.Security == migrate.SecurityTLS {
+		err = closedAtOnce(err)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("agree on TLS: %w", err)
 	}
 	return newWire(conn, raw, stall), nil

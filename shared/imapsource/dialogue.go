@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-sasl"
@@ -28,6 +29,9 @@ const maxDialogue = 100
 // greet reads the greeting (RFC 9051 section 7.1).
 func (d *dialogue) greet() error {
 	line, err := d.wire.in.line()
+	if closed(err) {
+		return closedAtOnce(err)
+	}
 	if err != nil {
 		return err
 	}
@@ -39,7 +43,11 @@ func (d *dialogue) greet() error {
 	case "PREAUTH":
 		return configuration("the server signs connections in by itself, so whose mailbox it is cannot be known")
 	}
-	return refusal(word+" "+rest, migrate.Unreachable)
+	e := refusal(word + " " + rest)
+	if e.Reason == migrate.AccountCrowded { // it does not know yet whose
+		e.Reason = migrate.ServerCrowded
+	}
+	return e
 }
 
 // capabilities returns what the server can do now, and asks it unless it has said so.
@@ -118,10 +126,11 @@ func (d *dialogue) converse(command string, reply func(text string) (string, err
 	if err := d.send(tag + " " + command); err != nil {
 		return err
 	}
+	var bye error // an answer may still follow: Yahoo says why in it (imapflow issue 75)
 	for range maxDialogue {
 		line, err := d.wire.in.line()
 		if err != nil {
-			return err
+			return cmpErr(bye, err)
 		}
 		word, rest := cutWord(line)
 		switch {
@@ -136,7 +145,11 @@ func (d *dialogue) converse(command string, reply func(text string) (string, err
 				return err
 			}
 		case word == tag:
-			return d.status(rest)
+			return cmpErr(d.status(rest), bye)
+		case word == "*" && strings.EqualFold(firstWord(rest), "BYE"):
+			if bye == nil {
+				bye = d.bye(rest)
+			}
 		case word == "*":
 			if err := d.untagged(rest); err != nil {
 				return err
@@ -203,12 +216,19 @@ func (d *dialogue) untagged(text string) error {
 	case "NO", "BAD":
 		d.wire.heard(cleanText(typ + " " + rest))
 		return nil
-	case "BYE":
-		d.wire.heard(cleanText(typ + " " + rest))
-		return refusal(typ+" "+rest, migrate.Unreachable)
 	}
 	d.wire.heard(cleanText(text)) // hMailServer says why it refuses in a line that is no response
 	return d.wire.in.skipLiterals(text)
+}
+
+// byeStall is how long an answer is waited for behind a BYE.
+const byeStall = 2 * time.Second
+
+// bye takes in that the server ends the connection.
+func (d *dialogue) bye(text string) error {
+	d.wire.heard(cleanText(text))
+	d.wire.stall = min(d.wire.stall, byeStall)
+	return refusal(text)
 }
 
 // told takes the capabilities out of a response code.

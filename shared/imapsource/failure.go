@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"regexp"
 	"strings"
 
 	"github.com/emersion/go-imap/v2"
@@ -41,8 +40,8 @@ func (s *source) fail(ctx context.Context, op, folder string, err error) error {
 		if answer.Type == imap.StatusResponseTypeBye || answer.Code == imap.ResponseCodeServerBug {
 			e.Kind = migrate.Unreachable
 		}
-		if throttled(answer) {
-			e.Kind = migrate.Throttled
+		if p, ok := pushedBack(answer); ok {
+			p.mark(e)
 		}
 		if notConnected.MatchString(answer.Text) {
 			e.Kind, e.Reason = migrate.SignIn, migrate.NotEntitled
@@ -55,8 +54,10 @@ func (s *source) fail(ctx context.Context, op, folder string, err error) error {
 		e.Kind, e.Err = migrate.Unreachable, broken(cause)
 		if status != "" {
 			e.Err = fmt.Errorf("%w; the server's last word was: %s", e.Err, status)
-			if slowDown.MatchString(status) {
-				e.Kind = migrate.Throttled
+			if word, words := cutWord(status); word == "BYE" {
+				if p, ok := pushbackOf(words); ok {
+					p.mark(e)
+				}
 			}
 		}
 	}
@@ -69,30 +70,6 @@ func broken(cause error) error {
 		return fmt.Errorf("the server made no progress: %w", cause)
 	}
 	return fmt.Errorf("the connection broke: %w", cause)
-}
-
-// slowDown matches the texts and response codes of servers that have too much to do: Dovecot
-// ("Maximum number of connections from user+IP exceeded"), Gmail ("Too many simultaneous
-// connections"), RFC 5530 (UNAVAILABLE, LIMIT, INUSE) and others.
-var slowDown = regexp.MustCompile(`(?i)\b(unavailable|limit|inuse|throttled)\]|too many|throttl|maximum number of|rate limit|(limit|quota|bandwidth) exceeded|exceeded .*limit|try again later|temporar`)
-
-func throttled(answer *imap.Error) bool {
-	switch answer.Code {
-	case imap.ResponseCodeUnavailable, imap.ResponseCodeLimit, imap.ResponseCodeInUse:
-		return true
-	case imap.ResponseCodeAuthenticationFailed, imap.ResponseCodeAuthorizationFailed, imap.ResponseCodeNonExistent:
-		return false
-	}
-	return slowDown.MatchString(string(answer.Code) + "] " + answer.Text)
-}
-
-// refusal is a greeting or BYE that turns a connection away.
-func refusal(text string, kind migrate.Kind) error {
-	text = shorten(cleanText(text))
-	if slowDown.MatchString(text) {
-		kind = migrate.Throttled
-	}
-	return &migrate.Error{Kind: kind, Err: fmt.Errorf("the server answers %s", text)}
 }
 
 // dialError makes the error of a connection that was not made.

@@ -43,7 +43,7 @@ var refusalTexts = []struct {
 }
 
 // refusalCodes are the response codes of RFC 5530 section 3 that say why a sign-in was refused.
-// UNAVAILABLE, LIMIT and INUSE are no refusal: see throttled.
+// UNAVAILABLE, LIMIT and INUSE are no refusal: see pushbacks.
 var refusalCodes = map[imap.ResponseCode]struct {
 	kind   migrate.Kind
 	reason migrate.Reason
@@ -68,8 +68,8 @@ func classifyRefusal(answer *imap.Error, more string) (migrate.Kind, migrate.Rea
 	if code, ok := refusalCodes[answer.Code]; ok {
 		return code.kind, code.reason
 	}
-	if throttled(answer) {
-		return migrate.Throttled, ""
+	if p, ok := pushedBack(answer); ok {
+		return migrate.Throttled, p.reason
 	}
 	if answer.Type == imap.StatusResponseTypeBad {
 		return migrate.Configuration, ""
@@ -102,6 +102,9 @@ func signInError(err error, endpoint migrate.Endpoint, m mechanism, more string)
 		text += " (" + more + ")"
 	}
 	e := &migrate.Error{Kind: kind, Reason: reason, Err: fmt.Errorf("the server answers auth %s with %s", m.name, text)}
+	if p, ok := pushedBack(refused); ok && kind == migrate.Throttled {
+		p.mark(e)
+	}
 	if reason == migrate.WrongPassword && m.challenge && endpoint.Security != migrate.SecurityNone {
 		e.Advice = challengeAdvice
 	}

@@ -44,7 +44,7 @@ func (s *source) Open(ctx context.Context, name string) (migrate.FolderState, er
 	defer s.begin(ctx)()
 	const op = "open folder"
 	data, err := s.examine(name)
-	if refused(err) && !s.listed {
+	if refusedFolder(err) && !s.listed {
 		// A name that only the list of folders tells how to spell.
 		if _, err := s.Folders(ctx); err != nil {
 			return migrate.FolderState{}, err
@@ -53,8 +53,7 @@ func (s *source) Open(ctx context.Context, name string) (migrate.FolderState, er
 			data, err = s.examine(name)
 		}
 	}
-	var answer *imap.Error
-	if refused(err) && errors.As(err, &answer) && !throttled(answer) && !notConnected.MatchString(answer.Text) {
+	if refusedFolder(err) {
 		err = &migrate.Error{Kind: migrate.NoFolder, Err: fmt.Errorf("the server answers %w", err)}
 	}
 	if err != nil {
@@ -76,6 +75,12 @@ func (s *source) Open(ctx context.Context, name string) (migrate.FolderState, er
 func refused(err error) bool {
 	var answer *imap.Error
 	return errors.As(err, &answer) && (answer.Type == imap.StatusResponseTypeNo || answer.Type == imap.StatusResponseTypeBad)
+}
+
+// refusedFolder is refused, unless that is not about the folder.
+func refusedFolder(err error) bool {
+	var answer *imap.Error
+	return refused(err) && errors.As(err, &answer) && !throttled(answer) && !notConnected.MatchString(answer.Text)
 }
 
 func refusedNo(err error) bool {

@@ -2,6 +2,7 @@ package imapsource
 
 import (
 	"context"
+	"errors"
 
 	"github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-imap/v2/imapclient"
@@ -27,6 +28,10 @@ func (s *source) Survey(ctx context.Context, name string, few migrate.UIDSet) (m
 	end()
 	if err == nil && listErr == nil && data.UIDValidity != 0 && (data.UIDNext != 0 || data.NumMessages == 0) {
 		return s.opened(name, data), uids, described, nil
+	}
+	var answer *imap.Error
+	if errors.As(cmpErr(err, listErr), &answer) && throttled(answer) {
+		return migrate.FolderState{}, migrate.UIDSet{}, nil, s.fail(ctx, "open folder", name, answer)
 	}
 	// One after the other, a refusal tells what it is about.
 	state, err := s.Open(ctx, name)

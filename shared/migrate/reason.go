@@ -34,6 +34,13 @@ const (
 	ConnectRefused   Reason = "connection-refused"       // nothing listens there
 	ConnectTimeout   Reason = "connection-timed-out"     // nothing answers
 	EndpointResting  Reason = "endpoint-resting"         // too many refused sign-ins in a row, see Brake
+
+	AccountCrowded     Reason = "too-many-connections-of-account" // the server takes no more to this mailbox
+	ServerCrowded      Reason = "too-many-connections"            // the server takes no more from anybody, or from this app
+	ServerClosesAtOnce Reason = "closed-at-once"                  // ServerCrowded, or it does not let this app in
+	TooFast            Reason = "too-fast"                        // too many requests, or octets, in a short time
+	AllowanceUsed      Reason = "allowance-used-up"               // of a day, most likely
+	ServerIll          Reason = "server-unavailable"              // for now, says the server; some say so of a single message
 )
 
 // reasonAdvice is what an administrator can do, one or two sentences; it goes before the Kind's.
@@ -66,4 +73,11 @@ var reasonAdvice = map[Reason]string{
 	ConnectRefused:   "Check the endpoint's port, that the server is up, and that its firewall lets this app in.",
 	ConnectTimeout:   "Check host and port, that the server is up, and that its firewall lets this app in.",
 	EndpointResting:  "Correct what the failed mailboxes of this endpoint report; a CSV dropped with new credentials ends the rest.",
+
+	AccountCrowded:     "Nothing to do: it is tried again with growing pauses. Fewer connections of this endpoint, or fewer mail programs that are open, leave more room.",
+	ServerCrowded:      "It is tried again with growing pauses. Lower the endpoint's slots or connections, or let the source server take more connections.",
+	ServerClosesAtOnce: "It is tried again with growing pauses. Let the source server take more connections from this app's address (Courier: MAXPERIP), or lower the endpoint's slots or connections; check that it has not banned the address.",
+	TooFast:            "Nothing to do: the server asked for a pause and gets it.",
+	AllowanceUsed:      "Nothing to do: the server gives so much a day, and the mailbox goes on every few hours. At Google, an administrator can restore the account before.",
+	ServerIll:          "It is tried again with growing pauses. If it stays so, ask the source server's administrator.",
 }
