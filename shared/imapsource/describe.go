@@ -24,6 +24,9 @@ func (s *source) Describe(ctx context.Context, uids migrate.UIDSet, yield func(m
 // describe returns the messages that end the connection even when only their description is asked
 // for.
 func (s *source) describe(ctx context.Context, uids migrate.UIDSet, yield func(located) error) ([]suspect, error) {
+	if err := s.arrive(ctx); err != nil {
+		return nil, err
+	}
 	defer s.begin(ctx)()
 	d := describer{conversation: conversation{s: s, ctx: ctx, op: "describe messages"}, yield: yield, partly: make(map[migrate.UID]located)}
 	clear(s.known)

@@ -58,6 +58,7 @@ type fetcher struct {
 	got      migrate.UIDSet
 	whole    migrate.UID // one that came to its end
 	suspects []suspect
+	examine  *imapclient.SelectCommand // behind which the last command was sent; nil: the folder was open
 }
 
 func (f *fetcher) askAll(uids migrate.UIDSet) error {
@@ -218,6 +219,9 @@ func (f *fetcher) only() *imap.FetchOptions {
 // known of the only message that is asked for.
 func (f *fetcher) run(set imap.NumSet, options *imap.FetchOptions, known *migrate.MessageInfo) (gap, err error) {
 	on := f.s.session
+	if f.examine, err = f.s.approach(f.ctx); err != nil {
+		return nil, err
+	}
 	cmd := on.client.Fetch(set, options)
 	broken := true
 	defer func() { // also when a yield panics: the library waits for what is unread
@@ -239,7 +243,20 @@ func (f *fetcher) run(set imap.NumSet, options *imap.FetchOptions, known *migrat
 		return errReplaced, nil // the body went on over another connection; so do the others
 	}
 	broken = false
-	return f.close(cmd)
+	gap, err = f.close(cmd)
+	if err != nil || !f.s.unopened {
+		return gap, err
+	}
+	if err := f.s.confirm(f.ctx, f.examine); err == nil {
+		return gap, nil
+	} else if !f.s.unopened {
+		return nil, err
+	}
+	// One after the other, a refusal tells what it is about.
+	if err := f.s.arrive(f.ctx); err != nil {
+		return nil, err
+	}
+	return f.run(set, options, known)
 }
 
 // deliver yields one response if it holds the section and, before it, what is to be known. lost is
@@ -255,6 +272,9 @@ func (f *fetcher) deliver(msg *imapclient.FetchMessageData, known *migrate.Messa
 		info, ok := f.identify(&got, known)
 		if !ok || f.got.Contains(info.UID) || known == nil && got.stub(data.Literal.Size()) {
 			continue
+		}
+		if err := f.s.admit(f.ctx, f.examine); err != nil {
+			return nil, err
 		}
 		b := newBody(f, info, data.Literal)
 		err := b.give(f.yield)

@@ -1,6 +1,7 @@
 package imapsource
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -26,18 +27,14 @@ var errTooMany = errors.New("the server lists more than 50000 folders, or 32 MiB
 func (s *source) Folders(ctx context.Context) ([]migrate.SourceFolder, error) {
 	defer s.begin(ctx)()
 	const op = "list folders"
-	t, err := s.namespaces()
-	if err != nil {
-		return nil, s.fail(ctx, op, "", err)
-	}
-	list, err := s.list("*")
+	t, list, err := s.namespaces()
 	for _, pattern := range t.patterns(list, s.spaces) {
 		if err != nil {
 			break
 		}
 		var more []*imap.ListData
 		if more, err = s.list(pattern); refusedNo(err) {
-			continue // nobody shares anything, or there is no such root
+			err = nil // nobody shares anything, or there is no such root
 		}
 		list = append(list, more...)
 	}
@@ -49,33 +46,57 @@ func (s *source) Folders(ctx context.Context) ([]migrate.SourceFolder, error) {
 	}
 	odd := s.reveal(list)
 	s.listed = true
-	return t.folders(list, odd), nil
+	folders := t.folders(list, odd)
+	for i := range folders {
+		if folders[i].Name == s.folder { // see States
+			folders[i].State = migrate.FolderState{}
+		}
+	}
+	return folders, nil
 }
 
-// namespaces asks where whose folders are. A server without NAMESPACE (RFC 2342), or that refuses
-// it, leaves the prefix to be guessed from the list.
-func (s *source) namespaces() (tree, error) {
+// namespaces asks where whose folders are, and for all that is listed by itself, in one round trip. A
+// server without NAMESPACE (RFC 2342), or that refuses it, leaves the prefix to be guessed from the
+// list.
+func (s *source) namespaces() (tree, []*imap.ListData, error) {
 	t := tree{root: s.root, guess: true}
 	if !s.caps.Has(imap.CapNamespace) {
-		return t, nil
+		list, err := s.list("*")
+		return t, list, err
 	}
-	spaces, err := s.client.Namespace().Wait()
-	if err != nil && !refusedNo(err) {
-		return t, err
-	}
-	if err == nil {
+	asked := s.client.Namespace()
+	// The list is read first: the library hands over nothing else while it is not taken.
+	list, err := s.list("*")
+	spaces, refusal := asked.Wait()
+	switch {
+	case refusal == nil:
 		t.namespaces(spaces)
+	case !refusedNo(refusal):
+		return t, nil, cmp.Or(err, refusal)
 	}
-	return t, nil
+	return t, list, err
 }
 
+// list asks for folders, with their states where the server tells these in the same answer (RFC 5819).
+// One that refuses that is asked without.
 func (s *source) list(pattern string) ([]*imap.ListData, error) {
-	var options *imap.ListOptions
-	if s.caps.Has(imap.CapSpecialUse) && s.caps.Has(imap.CapListExtended) {
-		options = &imap.ListOptions{ReturnSpecialUse: true}
+	if !s.caps.Has(imap.CapListExtended) {
+		return s.listWith(pattern, nil)
 	}
-	var list []*imap.ListData
-	err := s.take(s.client.List("", pattern, options), func(data *imap.ListData) { list = append(list, data) })
+	options := &imap.ListOptions{ReturnSpecialUse: s.caps.Has(imap.CapSpecialUse)}
+	if s.caps.Has(imap.CapListStatus) {
+		options.ReturnStatus = s.stateItems()
+		list, err := s.listWith(pattern, options)
+		if !refused(err) {
+			return list, err
+		}
+		options.ReturnStatus = nil
+	}
+	return s.listWith(pattern, options)
+}
+
+func (s *source) listWith(pattern string, options *imap.ListOptions) (list []*imap.ListData, err error) {
+	err = s.take(s.client.List("", pattern, options), func(data *imap.ListData) { list = append(list, data) })
 	return list, err
 }
 
@@ -105,7 +126,7 @@ func (s *source) markOldStyle(list []*imap.ListData) error {
 		return nil
 	}
 	s.wire.xlist.Store(true)
-	marked, err := s.list("*")
+	marked, err := s.listWith("*", nil)
 	s.wire.xlist.Store(false)
 	if refusedNo(err) {
 		return nil
@@ -200,6 +221,7 @@ func (t *tree) folders(list []*imap.ListData, odd map[string]string) []migrate.S
 		}
 		seen[data.Mailbox] = true
 		f := migrate.SourceFolder{Name: data.Mailbox, Path: path, Selectable: selectable, Space: space, Odd: odd[data.Mailbox]}
+		f.State, _ = stateOf(data.Status)
 		if t.isVirtual(data.Mailbox, data.Delim) {
 			f.Use = migrate.UseVirtual
 		}

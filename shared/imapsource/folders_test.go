@@ -110,8 +110,12 @@ func TestNamespacePrefixes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := fmt.Sprint(folders), "[{INBOX [INBOX] inbox true  } {INBOX.Out [Out] sent true  } {user [user]  false other-users } {user.x [user x]  true other-users }]"; got != want {
-		t.Errorf("folders %s, want %s", got, want)
+	var got []string
+	for _, f := range folders {
+		got = append(got, fmt.Sprint(f.Name, " ", f.Path, " ", f.Use, " ", f.Selectable, " ", f.Space))
+	}
+	if want := []string{"INBOX [INBOX] inbox true ", "INBOX.Out [Out] sent true ", "user [user]  false other-users", "user.x [user x]  true other-users"}; !slices.Equal(got, want) {
+		t.Errorf("folders %q, want %q", got, want)
 	}
 	if len(commands) != 1 || commands[0] != `LIST "" "*" RETURN (SPECIAL-USE)` {
 		t.Errorf("asked %q", commands)

@@ -95,6 +95,15 @@ func FuzzResponses(f *testing.F) {
 			}
 			return nil
 		})
+		s.Aim("A", 5, nil)
+		_ = s.Fetch(t.Context(), migrate.UIDsOf(1, 2), func(_ migrate.MessageInfo, _ int64, body io.Reader) error {
+			_, err := io.Copy(io.Discard, body)
+			if s.folder != "A" || s.unopened || !s.selected() {
+				t.Errorf("a message came of a folder that is not open")
+			}
+			return err
+		})
+		_, _, _, _ = s.Survey(t.Context(), "B", migrate.EveryUID())
 		s.Close()
 		<-s.client.Closed()
 	})

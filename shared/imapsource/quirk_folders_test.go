@@ -10,7 +10,8 @@ import (
 
 // What servers answer to NAMESPACE, LIST and XLIST. Each transcript says where its lines come from.
 
-// listing answers by command; what it leaves out is empty.
+// listing answers by command; what it leaves out is empty. States follow their folder, as Zimbra sends
+// them (ImapHandler.java:2406, 2845).
 func listing(capabilities string, answers map[string][]string) hook {
 	return func(p *peer, tag, command string) bool {
 		if strings.HasPrefix(command, "AUTHENTICATE") {
@@ -20,8 +21,12 @@ func listing(capabilities string, answers map[string][]string) hook {
 		if word, _, _ := strings.Cut(command, " "); word != "LIST" && word != "XLIST" && word != "NAMESPACE" {
 			return false
 		}
-		for _, line := range answers[command] {
+		command, _, states := strings.Cut(command, " RETURN (STATUS ")
+		for i, line := range answers[command] {
 			p.send("* %s\r\n", line)
+			if states {
+				p.send("* STATUS %s (MESSAGES %d UIDNEXT 100 UIDVALIDITY 7)\r\n", line[strings.Index(line, `"/" `)+4:], i)
+			}
 		}
 		p.send("%s OK done\r\n", tag)
 		return true

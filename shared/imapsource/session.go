@@ -86,6 +86,7 @@ func (s *source) reconnect(ctx context.Context) error {
 	if ctx.Err() != nil || s.closed.Load() {
 		s.abort(net.ErrClosed)
 	}
+	s.unopened = false
 	data, err := s.examine(s.folder)
 	if err != nil {
 		err = s.fail(ctx, "open folder again", s.folder, err)

@@ -26,6 +26,7 @@ type source struct {
 	hidden     map[string]string                   // by name: the placeholder to send in its place
 	folder     string                              // the current one
 	validity   uint32                              // its UIDVALIDITY
+	unopened   bool                                // it is only aimed at: see Aim
 	noPartial  bool                                // the server was caught giving wrong parts of messages
 	bySequence bool                                // it delivers messages by sequence number only
 	earlyFlags bool                                // it was seen to send the flags before the body
@@ -57,9 +58,11 @@ func (s *source) Open(ctx context.Context, name string) (migrate.FolderState, er
 		err = &migrate.Error{Kind: migrate.NoFolder, Err: fmt.Errorf("the server answers %w", err)}
 	}
 	if err != nil {
+		s.leave()
 		return migrate.FolderState{}, s.fail(ctx, op, name, err)
 	}
 	if data.UIDValidity == 0 {
+		s.leave()
 		err := errors.New("the server gives the folder no UIDVALIDITY")
 		return migrate.FolderState{}, &migrate.Error{Op: op, Folder: name, Kind: migrate.NoFolder, Err: err}
 	}
@@ -104,12 +107,15 @@ func (s *source) examineOptions() *imap.SelectOptions {
 	return &imap.SelectOptions{ReadOnly: true, CondStore: s.caps.Has(imap.CapCondStore)}
 }
 
+// leave notes that no folder is open.
+func (s *source) leave() { s.folder, s.validity, s.unopened = "", 0, false }
+
 // opened remembers the current folder.
 func (s *source) opened(name string, data *imap.SelectData) migrate.FolderState {
 	if name != s.folder || data.UIDValidity != s.validity {
 		clear(s.known) // UIDs mean other messages there
 	}
-	s.folder, s.validity = name, data.UIDValidity
+	s.folder, s.validity, s.unopened = name, data.UIDValidity, false
 	return migrate.FolderState{
 		UIDValidity:   data.UIDValidity,
 		UIDNext:       migrate.UID(data.UIDNext),
@@ -131,6 +137,9 @@ func (s *source) uidAfter(last uint32) (migrate.UID, error) {
 
 // UIDs implements migrate.Source.
 func (s *source) UIDs(ctx context.Context, first, last migrate.UID) (migrate.UIDSet, error) {
+	if err := s.arrive(ctx); err != nil {
+		return migrate.UIDSet{}, err
+	}
 	defer s.begin(ctx)()
 	var found migrate.UIDSet
 	first = max(first, 1)

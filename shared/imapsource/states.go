@@ -12,18 +12,11 @@ import (
 	"mailferry/shared/migrate"
 )
 
-// States implements migrate.Source: with LIST-STATUS (RFC 5819) in one round trip, else with STATUS
-// commands that are sent together.
+// States implements migrate.Source with STATUS commands that are sent together.
 func (s *source) States(ctx context.Context, names []string) (map[string]migrate.FolderState, error) {
 	defer s.begin(ctx)()
 	states := make(map[string]migrate.FolderState, len(names))
-	var err error
-	if len(names) > 1 && s.caps.Has(imap.CapListStatus) && s.caps.Has(imap.CapListExtended) {
-		err = s.listStates(states)
-	}
-	if err == nil {
-		err = s.askStates(names, states)
-	}
+	err := s.askStates(names, states)
 	// Of the selected folder STATUS may say what the session has seen, not what is there (RFC 9051
 	// section 6.3.11; Dovecot 2.3.19 does).
 	delete(states, s.folder)
@@ -34,33 +27,11 @@ func (s *source) stateItems() *imap.StatusOptions {
 	return &imap.StatusOptions{NumMessages: true, UIDNext: true, UIDValidity: true, HighestModSeq: s.caps.Has(imap.CapCondStore)}
 }
 
-// listStates takes what LIST says of every folder it lists.
-func (s *source) listStates(states map[string]migrate.FolderState) error {
-	shown := make(map[string]string, len(s.hidden)) // the name by placeholder
-	for name, hidden := range s.hidden {
-		shown[hidden] = name
-	}
-	cmd := s.client.List("", "*", &imap.ListOptions{ReturnStatus: s.stateItems()})
-	err := s.take(cmd, func(data *imap.ListData) {
-		name := data.Mailbox
-		if shown[name] != "" {
-			name = shown[name]
-		}
-		if data.Status != nil {
-			note(states, name, data.Status)
-		}
-	})
-	if refusedNo(err) {
-		return nil
-	}
-	return err
-}
-
 // statesAtOnce bounds the STATUS commands on their way, so that neither side waits for the other to
 // read.
 const statesAtOnce = 50
 
-// askStates asks for the folders that are not known yet.
+// askStates asks for each folder.
 func (s *source) askStates(names []string, states map[string]migrate.FolderState) error {
 	var asked []string
 	var commands []*imapclient.StatusCommand
@@ -68,7 +39,9 @@ func (s *source) askStates(names []string, states map[string]migrate.FolderState
 		for i, cmd := range commands {
 			data, err := cmd.Wait()
 			if err == nil {
-				note(states, asked[i], data)
+				if state, ok := stateOf(data); ok {
+					states[asked[i]] = state
+				}
 			} else if !leftOut(err) || s.wire.failure() != nil {
 				return err
 			}
@@ -77,14 +50,10 @@ func (s *source) askStates(names []string, states map[string]migrate.FolderState
 		return nil
 	}
 	for _, name := range names {
-		if _, known := states[name]; known || name == s.folder {
+		if name == s.folder {
 			continue
 		}
-		sent := name
-		if s.hidden[name] != "" {
-			sent = s.hidden[name]
-		}
-		asked, commands = append(asked, name), append(commands, s.client.Status(sent, s.stateItems()))
+		asked, commands = append(asked, name), append(commands, s.client.Status(s.spelled(name), s.stateItems()))
 		if len(commands) == statesAtOnce {
 			if err := settle(); err != nil {
 				return err
@@ -100,15 +69,15 @@ func leftOut(err error) bool {
 	return errors.As(err, &answer) && answer.Type != imap.StatusResponseTypeBye && !throttled(answer)
 }
 
-// note keeps a state that says enough to be compared.
-func note(states map[string]migrate.FolderState, name string, data *imap.StatusData) {
-	if data.UIDValidity == 0 || data.UIDNext == 0 || data.NumMessages == nil {
-		return
+// stateOf takes what STATUS says, if it is enough to be compared.
+func stateOf(data *imap.StatusData) (state migrate.FolderState, ok bool) {
+	if data == nil || data.UIDValidity == 0 || data.UIDNext == 0 || data.NumMessages == nil {
+		return state, false
 	}
-	states[name] = migrate.FolderState{
+	return migrate.FolderState{
 		UIDValidity: data.UIDValidity, UIDNext: migrate.UID(data.UIDNext),
 		Messages: int(*data.NumMessages), HighestModSeq: data.HighestModSeq,
-	}
+	}, true
 }
 
 // cleanState rewrites what follows STATUS: a name and numbers (RFC 9051 section 7.3.4). What is not

@@ -13,7 +13,6 @@ type hand struct {
 	*reader
 	source Source // nil: not connected yet
 	first  bool   // its source is the run's own and stays open
-	open   string // the current folder
 }
 
 // work takes one task after the other.
@@ -56,7 +55,7 @@ func (h *hand) leave() {
 func (h *hand) connect() error {
 	source, err := h.run.Dial(h.ctx, h.run.endpoint, h.run.cp.Mailbox)
 	h.change(func() {
-		h.dialing = false
+		h.dialing--
 		if err == nil {
 			h.source = source
 			return
@@ -69,46 +68,56 @@ func (h *hand) connect() error {
 	return err
 }
 
-// enter makes the shelf's folder current.
-func (h *hand) enter(s *shelf) error {
-	if h.open == s.name {
-		return nil
-	}
-	h.open = ""
-	state, err := h.source.Open(h.ctx, s.name)
-	if err == nil && state.UIDValidity != s.state.UIDValidity {
-		err = &Error{Op: "open folder", Folder: s.name, Kind: Unreachable,
-			Err: fmt.Errorf("its UIDVALIDITY has just changed from %d to %d", s.state.UIDValidity, state.UIDValidity)}
-	}
-	if err == nil {
-		h.open = s.name
-	}
-	return err
-}
-
-// list finds out what a folder holds.
+// list finds out what a folder holds, and of a small new one what each message is, too.
 func (h *hand) list(s *shelf) error {
 	at := time.Now().UTC()
-	h.open = ""
-	l, err := survey(h.ctx, h.source, s.name, s.past.anchored())
+	few, whole := s.past.anchored(), h.describes(s)
+	if whole {
+		few = EveryUID()
+	}
+	l, err := survey(h.ctx, h.source, s.name, few)
 	if err == nil {
 		l.anew, err = h.run.isAnew(h.ctx, h.source, s.past, l)
+	} else if whole {
+		h.change(func() { h.plain = true }) // it may be a description that breaks the connection
 	}
 	if h.yields(err) {
 		h.change(func() { s.begun = false })
 		return err
-	}
-	if err == nil {
-		h.open = s.name
 	}
 	h.change(func() {
 		s.listed, s.at, s.state, s.listing, s.err = true, at, l.state, l, err
 		// Where every UID was given anew, every message is looked up before it is read.
 		if err == nil && !s.dropped && !s.closed && !s.past.renumbered(l) {
 			s.rest = l.existing.Minus(s.done)
+			if whole {
+				h.cutDescribed(s, l.few)
+			}
 		}
 	})
 	return h.over(err)
+}
+
+// describes reports whether a folder is described as it is listed: as much as is asked for at once
+// anyway, and nothing that is known already.
+func (h *hand) describes(s *shelf) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return !h.plain && !s.closed && s.past.UIDValidity == 0 && s.done.Empty() && s.expected > 1 && s.expected <= measuredAtOnce*h.run.Limits.WindowMessages
+}
+
+// cutDescribed makes windows of all that is left, if each message is described.
+func (h *hand) cutDescribed(s *shelf, described []MessageInfo) {
+	infos := make(map[UID]MessageInfo, len(described))
+	for _, i := range described {
+		if s.rest.Contains(i.UID) {
+			infos[i.UID] = i
+		}
+	}
+	if len(infos) == s.rest.Len() {
+		h.cut(s, s.rest, infos)
+		s.rest = UIDSet{}
+	}
 }
 
 // yields reports whether a task is better left to another hand, after this connection broke.
@@ -142,12 +151,11 @@ func (h *hand) measure(s *shelf) error {
 	h.mu.Lock()
 	part := s.rest.Newest(measuredAtOnce * h.run.Limits.WindowMessages)
 	h.mu.Unlock()
-	var infos []MessageInfo
+	infos := make(map[UID]MessageInfo)
 	var err error
 	if part.Len() > 1 || h.run.endpoint.asksDates() { // one is a window, whatever its size
-		if err = h.enter(s); err == nil {
-			err = h.source.Describe(h.ctx, part, func(i MessageInfo) error { infos = append(infos, i); return nil })
-		}
+		h.source.Aim(s.name, s.state.UIDValidity, nil)
+		err = h.source.Describe(h.ctx, part, func(i MessageInfo) error { infos[i.UID] = i; return nil })
 	}
 	if h.yields(err) {
 		h.change(func() { s.measuring = false })
@@ -167,37 +175,35 @@ func (h *hand) measure(s *shelf) error {
 
 // cut makes windows of messages, the newest first: as many as fit one, at least one. Those that stay
 // behind for their date are windows that need no reading.
-func (h *hand) cut(s *shelf, uids UIDSet, infos []MessageInfo) {
+func (h *hand) cut(s *shelf, uids UIDSet, infos map[UID]MessageInfo) {
 	left, records := h.run.endpoint.leftOut(infos)
 	if !left.Empty() {
 		s.toWrite = append(s.toWrite, &window{shelf: s, uids: left, turn: make(chan struct{}), missing: records, over: true})
-	}
-	sizes := make(map[UID]int64, len(infos))
-	for _, i := range infos {
-		sizes[i.UID] = i.Size
 	}
 	var w *window
 	var messages int
 	var octets int64
 	for u := range uids.Minus(left).Descending {
-		messages, octets = messages+1, octets+sizes[u]
+		info, told := infos[u]
+		messages, octets = messages+1, octets+info.Size
 		if w == nil || messages > h.run.Limits.WindowMessages || octets > h.run.Limits.WindowOctets {
-			w, messages, octets = &window{shelf: s, turn: make(chan struct{})}, 1, sizes[u]
+			w, messages, octets = &window{shelf: s, turn: make(chan struct{})}, 1, info.Size
 			s.toRead, s.toWrite = append(s.toRead, w), append(s.toWrite, w)
 		}
 		w.uids.Add(u)
+		if told {
+			w.known = append(w.known, info)
+		}
 	}
 }
 
 // read reads a window's messages that have not been received yet, and finds out about those that do
 // not come.
 func (h *hand) read(w *window) error {
-	err := h.enter(w.shelf)
-	if err == nil {
-		err = h.source.Fetch(h.ctx, w.uids.Minus(w.received), func(info MessageInfo, octets int64, body io.Reader) error {
-			return h.receive(w, info, octets, body)
-		})
-	}
+	h.source.Aim(w.shelf.name, w.shelf.state.UIDValidity, w.known)
+	err := h.source.Fetch(h.ctx, w.uids.Minus(w.received), func(info MessageInfo, octets int64, body io.Reader) error {
+		return h.receive(w, info, octets, body)
+	})
 	var missing []Record
 	if err == nil {
 		missing, err = h.account(w.uids.Minus(w.received))

@@ -3,6 +3,8 @@ package migrate
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -76,14 +78,14 @@ func (e Endpoint) asksDates() bool {
 
 // leftOut returns the records of those messages that stay behind for their date. A date that stands in
 // the header is seen when the message is read.
-func (e Endpoint) leftOut(infos []MessageInfo) (left UIDSet, records []Record) {
+func (e Endpoint) leftOut(infos map[UID]MessageInfo) (left UIDSet, records []Record) {
 	if !e.asksDates() {
 		return left, nil
 	}
-	for _, info := range infos {
-		if why := e.byDate(info.Received); why != "" {
-			left.Add(info.UID)
-			records = append(records, Record{UID: info.UID, Outcome: LeftOut, Reason: why})
+	for _, uid := range slices.Sorted(maps.Keys(infos)) {
+		if why := e.byDate(infos[uid].Received); why != "" {
+			left.Add(uid)
+			records = append(records, Record{UID: uid, Outcome: LeftOut, Reason: why})
 		}
 	}
 	return left, records

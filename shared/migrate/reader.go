@@ -22,11 +22,12 @@ type reader struct {
 	shelves   []*shelf   // in the order in which they are read
 	busy      int        // tasks under way that may make others
 	connected int        // hands that have a connection, or are about to
-	dialing   bool       // one is about to have one
+	dialing   int        // of these, the ones that are about to
 	took      int        // connections that the server took when it refused another
-	idle      int        // of these, the ones that wait for a task
+	idle      int        // of the connected, the ones that wait for a task
 	failure   error      // why the last hand gave up
 	refused   bool       // the server takes no more connections
+	plain     bool       // folders are listed without descriptions
 }
 
 // shelf is a folder in the reader. What lies below listed is the reader's.
@@ -35,6 +36,8 @@ type shelf struct {
 	past   *FolderCursor // what the cursor knew; nil if the shelf comes listed
 	done   UIDSet        // needs no reading
 	closed bool          // is listed only
+
+	expected int // messages to read, as far as the server told beforehand
 
 	listed  bool // the next three are known, or err
 	at      time.Time
@@ -55,6 +58,7 @@ type shelf struct {
 type window struct {
 	shelf *shelf
 	uids  UIDSet
+	known []MessageInfo // what the server told of them
 	turn  chan struct{} // closed when the run has come to it
 
 	waits    bool // its hand waits for a place in the spool
@@ -67,7 +71,7 @@ type window struct {
 
 // read starts to read these folders.
 func (m *mailboxRun) read(shelves []*shelf) *reader {
-	r := &reader{run: m, shelves: shelves, connected: 1}
+	r := &reader{run: m, shelves: shelves, connected: 1, plain: m.plain}
 	r.news = sync.NewCond(&r.mu)
 	r.ctx, r.cancel = context.WithCancel(m.ctx)
 	r.hands.Go((&hand{reader: r, source: m.source, first: true}).work)
@@ -85,6 +89,7 @@ func (r *reader) close() {
 	for _, s := range r.shelves {
 		r.drop(s)
 	}
+	r.run.plain = r.plain
 	if r.refused {
 		r.run.cp.Crowded = &Crowded{Connections: r.took, At: time.Now().UTC()}
 	}
@@ -212,9 +217,8 @@ func (r *reader) take(h *hand) func() error {
 			return nil
 		case h.source == nil && r.refused:
 			return nil
-		case h.source == nil && !r.dialing && r.coming(waiting) > r.connected && r.idle == 0:
-			r.connected++
-			r.dialing = true // one at a time: a server that has enough refuses one, not all
+		case h.source == nil && r.dialing < r.dialsAtOnce() && r.coming(waiting) > r.connected && r.idle == 0:
+			r.connected, r.dialing = r.connected+1, r.dialing+1
 			return h.connect
 		case h.source != nil && waiting > 0:
 			return r.choose(h)
@@ -230,12 +234,21 @@ func (r *reader) take(h *hand) func() error {
 	return nil
 }
 
+// dialsAtOnce bounds the connections that a server which has enough refuses. Some count such for wrong
+// passwords, and an administrator's account is the same for all mailboxes.
+func (r *reader) dialsAtOnce() int {
+	if r.run.endpoint.Admin != nil {
+		return 1
+	}
+	return 2
+}
+
 // waiting counts the tasks that can be begun.
 func (r *reader) waiting() (n int) {
 	for _, s := range r.shelves {
 		n += len(s.toRead)
 		if !s.begun {
-			n++
+			n += 1 + s.expected/r.run.Limits.WindowMessages
 		}
 		if !s.rest.Empty() && !s.measuring {
 			n += 1 + (s.rest.Len()-1)/r.run.Limits.WindowMessages
@@ -244,11 +257,15 @@ func (r *reader) waiting() (n int) {
 	return n
 }
 
-// coming adds the windows that are being cut to the tasks that wait: connecting takes as long.
+// coming adds the windows that are being cut, or will be, to the tasks that wait: connecting takes as
+// long.
 func (r *reader) coming(waiting int) int {
 	for _, s := range r.shelves {
-		if s.measuring {
+		switch {
+		case s.measuring:
 			waiting += s.rest.Len() / r.run.Limits.WindowMessages
+		case s.begun && !s.listed:
+			waiting += 1 + s.expected/r.run.Limits.WindowMessages
 		}
 	}
 	return waiting

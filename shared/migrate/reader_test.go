@@ -248,8 +248,48 @@ func TestCrowdedServerRefusesThePassword(t *testing.T) {
 		w.Settle(t)
 		w.CheckExact(t, b)
 		wantState(t, w, b, migrate.Synced)
-		if n := b.Source.Refused(); n > 1 {
+		if n := b.Source.Refused(); n > 2 { // two at once
 			t.Errorf("%d sign-ins were refused", n)
+		}
+	})
+}
+
+// TestDescriptionsBreakTheConnection lists folders without them from then on.
+func TestDescriptionsBreakTheConnection(t *testing.T) {
+	bubble(t, "", func(t *testing.T, w *migratetest.World) {
+		b := threeFolders(t, w)
+		broken := 0
+		b.Source.Before = func(op, folder string, _ migrate.UID) error {
+			if op == "describe with the list" && folder == "Mail" {
+				broken++
+				return errors.New("connection reset")
+			}
+			return nil
+		}
+		w.Settle(t)
+		w.CheckExact(t, b)
+		if cp := wantState(t, w, b, migrate.Synced); cp.Epoch != 1 || cp.Failures != 0 || broken != 1 {
+			t.Errorf("%d runs, %d failures, broken %d times", cp.Epoch, cp.Failures, broken)
+		}
+	})
+}
+
+// TestFewRoundTrips lists, describes and reads a small folder in two, and opens none again for that.
+func TestFewRoundTrips(t *testing.T) {
+	bubble(t, "", func(t *testing.T, w *migratetest.World) {
+		w.Connections = 1
+		b := threeFolders(t, w)
+		calls := make(map[string]int)
+		b.Source.Before = func(op, _ string, uid migrate.UID) error {
+			if uid == 0 {
+				calls[op]++
+			}
+			return nil
+		}
+		w.Settle(t)
+		w.CheckExact(t, b)
+		if calls["open folder"] != 3 || calls["describe"] != 0 || calls["ask for states"] != 0 {
+			t.Errorf("calls %v", calls)
 		}
 	})
 }

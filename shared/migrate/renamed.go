@@ -7,16 +7,25 @@ import (
 
 // askStates asks for the states of the folders that come and are known, once for the whole pass.
 func (m *mailboxRun) askStates(coming map[string]SourceFolder) (err error) {
-	var known []string
+	known := make(map[string]bool, len(m.cp.Folders))
 	for _, c := range m.cp.Folders {
-		if _, listed := coming[c.Name]; listed && c.UIDValidity != 0 {
-			known = append(known, c.Name)
+		known[c.Name] = c.UIDValidity != 0
+	}
+	m.states = make(map[string]FolderState, len(coming))
+	var asked []string
+	for name, f := range coming {
+		if f.State.UIDValidity != 0 {
+			m.states[name] = f.State
+		} else if known[name] {
+			asked = append(asked, name)
 		}
 	}
-	m.states = nil
-	if len(known) > 0 {
-		m.states, err = m.source.States(m.ctx, known)
+	if len(asked) == 0 {
+		return nil
 	}
+	slices.Sort(asked)
+	more, err := m.source.States(m.ctx, asked)
+	maps.Copy(m.states, more)
 	return err
 }
 

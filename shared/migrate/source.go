@@ -49,6 +49,8 @@ type SourceFolder struct {
 	Selectable bool       // false for \Noselect and \NonExistent
 	Space      Space
 	Odd        string // what of the name could not be read as the server wrote it, for the report; mostly empty
+
+	State FolderState // as the server told it with the list; zero where it did not
 }
 
 // FolderState is what EXAMINE or STATUS said. It can be stored.
@@ -69,15 +71,20 @@ type Source interface {
 
 	// States says of folders what Open would, without opening them and in few round trips. A folder
 	// that is left out has to be opened: the current one always is. Names are those of Folders, which
-	// was called before.
+	// was called before; of many folders it has told the state already.
 	States(ctx context.Context, names []string) (map[string]FolderState, error)
 
 	// Open makes a folder current with EXAMINE. An open folder may be opened again to see news.
 	Open(ctx context.Context, name string) (FolderState, error)
 
 	// Survey is Open, then UIDs of all, then Describe of those few, in one round trip where the server
-	// lets it.
+	// lets it. A few may be EveryUID. Of some it may say nothing.
 	Survey(ctx context.Context, name string, few UIDSet) (FolderState, UIDSet, []MessageInfo, error)
+
+	// Aim makes a folder current that was opened before, be it by another Source, and hands over what
+	// is known of messages there. It takes no round trip: the next call opens the folder, Fetch together
+	// with what it asks for. That call fails, with kind Unreachable, if the UIDVALIDITY is another now.
+	Aim(name string, validity uint32, known []MessageInfo)
 
 	// UIDs returns the UIDs in first..last of the current folder that exist now.
 	UIDs(ctx context.Context, first, last UID) (UIDSet, error)

@@ -26,7 +26,8 @@ type mailboxRun struct {
 	target    Target
 	uncut     func() bool            // ends what cuts the target off with the lease
 	arrived   *arrivals              // nil: not read yet
-	states    map[string]FolderState // of the folders that are known, at the beginning of the pass
+	states    map[string]FolderState // of folders, at the beginning of the pass
+	plain     bool                   // a description broke the connection: see reader
 	next      time.Time              // when this mailbox wants to run again
 }
 
@@ -184,7 +185,7 @@ func (m *mailboxRun) bringAll(quiet map[*FolderCursor]bool) (later, err error) {
 			done := m.doubtful(f.Key)
 			done.Union(f.Done)
 			folders = append(folders, f)
-			shelves = append(shelves, &shelf{name: f.Name, past: f.past(), done: done, closed: f.View})
+			shelves = append(shelves, &shelf{name: f.Name, past: f.past(), done: done, closed: f.View, expected: m.expected(f, done)})
 		}
 	}
 	if len(shelves) == 0 {
@@ -203,6 +204,14 @@ func (m *mailboxRun) bringAll(quiet map[*FolderCursor]bool) (later, err error) {
 		later = errors.Join(later, f.refuse(err))
 	}
 	return later, nil
+}
+
+// expected is how many messages the folder has to read, as far as the server told.
+func (m *mailboxRun) expected(f *FolderCursor, done UIDSet) int {
+	if f.View {
+		return 0
+	}
+	return max(0, m.states[f.Name].Messages-done.Len())
 }
 
 // syncFolder brings over what one folder has and its ledger has not.

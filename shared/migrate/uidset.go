@@ -32,6 +32,9 @@ func UIDsOf(uids ...UID) UIDSet {
 	return s
 }
 
+// EveryUID is all that UIDs can be.
+func EveryUID() UIDSet { return UIDSet{[]Range{{1, ^UID(0)}}} }
+
 // Clone returns a set that can be changed alone.
 func (s UIDSet) Clone() UIDSet { return UIDSet{slices.Clone(s.ranges)} }
 

@@ -24,8 +24,10 @@ type SourceMailbox struct {
 	Before func(op, folder string, uid migrate.UID) error
 	// Latency is the virtual or real time that each call and each fetched message takes.
 	Latency time.Duration
-	// NoStates leaves every folder out of States.
+	// NoStates leaves every folder out of States, and all states out of Folders.
 	NoStates bool
+	// PlainList leaves states out of Folders only.
+	PlainList bool
 	// StaleStates has States say what it said the last time.
 	StaleStates bool
 	// MaxConnections is how many connections the server takes at once; 0 is any number.
@@ -249,6 +251,7 @@ type source struct {
 	box       *SourceMailbox
 	current   *SourceFolder
 	validity  uint32
+	aim       string // the folder that the next call opens; "": none
 	connected bool
 	broken    bool
 }
@@ -260,6 +263,9 @@ func broken(op string, err error) error {
 }
 
 func (s *source) call(ctx context.Context, op string, uid migrate.UID) error {
+	if err := s.arrive(); err != nil {
+		return err
+	}
 	if err := pause(ctx, s.box.Latency); err != nil {
 		return err
 	}
@@ -294,28 +300,40 @@ func (s *source) Folders(ctx context.Context) ([]migrate.SourceFolder, error) {
 	}
 	var list []migrate.SourceFolder
 	for _, f := range s.box.Folders() {
-		list = append(list, f.listed)
+		shown := f.listed
+		if !s.box.PlainList {
+			shown.State = s.box.stateOf(f)
+		}
+		list = append(list, shown)
 	}
 	return list, nil
 }
 
 func (s *source) States(ctx context.Context, names []string) (map[string]migrate.FolderState, error) {
-	s.current = nil
+	s.current, s.aim = nil, ""
 	if err := s.call(ctx, "ask for states", 0); err != nil {
 		return nil, err
 	}
-	s.box.mu.Lock()
-	defer s.box.mu.Unlock()
 	states := make(map[string]migrate.FolderState)
 	for _, name := range names {
-		if f := s.box.folder(name); f != nil && !s.box.NoStates {
-			if !s.box.StaleStates {
-				f.stated = f.state()
-			}
-			states[name] = f.stated
+		if f := s.box.Folder(name); f != nil && !s.box.NoStates {
+			states[name] = s.box.stateOf(f)
 		}
 	}
 	return states, nil
+}
+
+// stateOf is what the server says of a folder that it does not open.
+func (b *SourceMailbox) stateOf(f *SourceFolder) migrate.FolderState {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.NoStates {
+		return migrate.FolderState{}
+	}
+	if !b.StaleStates {
+		f.stated = f.state()
+	}
+	return f.stated
 }
 
 // state is what the server says of the folder.
@@ -324,7 +342,7 @@ func (f *SourceFolder) state() migrate.FolderState {
 }
 
 func (s *source) Open(ctx context.Context, name string) (migrate.FolderState, error) {
-	s.current = nil
+	s.current, s.aim = nil, ""
 	if err := s.call(ctx, "open folder", 0); err != nil {
 		return migrate.FolderState{}, err
 	}
@@ -345,12 +363,43 @@ func (s *source) Survey(ctx context.Context, name string, few migrate.UIDSet) (s
 	if err != nil {
 		return state, uids, nil, err
 	}
+	if few.Contains(^migrate.UID(0)) && s.box.Before != nil && s.box.before("describe with the list", name, 0) != nil {
+		s.broken = true
+		return state, uids, nil, broken("list messages", io.ErrUnexpectedEOF)
+	}
 	for _, m := range s.current.Messages() {
 		if few.Contains(m.UID) {
 			described = append(described, m.info())
 		}
 	}
 	return state, uids, described, nil
+}
+
+func (s *source) Aim(name string, validity uint32, _ []migrate.MessageInfo) {
+	if s.current == nil || s.current.listed.Name != name || s.validity != validity {
+		s.aim, s.validity = name, validity
+	}
+}
+
+// arrive opens the folder that is aimed at. It takes no time.
+func (s *source) arrive() error {
+	if s.aim == "" {
+		return nil
+	}
+	s.box.mu.Lock()
+	defer s.box.mu.Unlock()
+	f := s.box.folder(s.aim)
+	s.aim, s.current = "", nil
+	switch {
+	case s.broken:
+		return broken("open folder", io.ErrUnexpectedEOF)
+	case f == nil || f.refused:
+		return &migrate.Error{Op: "open folder", Kind: migrate.NoFolder}
+	case f.validity != s.validity:
+		return broken("open folder", errors.New("its UIDVALIDITY has changed"))
+	}
+	s.current = f
+	return nil
 }
 
 func (s *source) UIDs(ctx context.Context, first, last migrate.UID) (migrate.UIDSet, error) {
