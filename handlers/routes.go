@@ -30,6 +30,8 @@ func (a *app) routes() http.Handler {
 	mux.HandleFunc("POST /deadletter", a.triggered(a.onDeadLetter))
 	mux.HandleFunc("POST /tick", a.triggered(a.onTick))
 	mux.HandleFunc("POST /api/batches/{endpoint}/{batch}/complete", a.asked(a.onComplete))
+	mux.HandleFunc("POST /api/batches/{endpoint}/{batch}/start", a.asked(a.onStart))
+	mux.HandleFunc("POST /api/batches/{endpoint}/{batch}/preflight", a.asked(a.onPreflight))
 	mux.HandleFunc("GET /api/batches", a.asked(a.onBatches))
 	mux.HandleFunc("GET /api/batches/{endpoint}", a.asked(a.onBatches))
 	mux.HandleFunc("GET /api/batches/{endpoint}/{batch}", a.asked(a.onBatch))
@@ -150,11 +152,22 @@ func (a *app) asked(f func(w http.ResponseWriter, r *http.Request) error) http.H
 		case err == nil:
 		case errors.Is(err, migrate.ErrNotFound):
 			writeJSON(w, http.StatusNotFound, problem{Title: "No such batch", Status: 404, Detail: "Look at /api/batches for the names of all batches."})
+		case migrate.KindOf(err) == migrate.Configuration:
+			writeJSON(w, http.StatusConflict, problem{Title: "Not as the endpoint and the batch are", Status: 409, Detail: detail(err)})
 		default:
 			a.log.Error("request failed", "path", r.URL.Path, "cause", err.Error())
 			writeJSON(w, http.StatusInternalServerError, problem{Title: "Internal error", Status: 500})
 		}
 	}
+}
+
+// detail is an error's text, with what can be done.
+func detail(err error) string {
+	var e *migrate.Error
+	if errors.As(err, &e) && e.Advice != "" {
+		return err.Error() + ". " + e.Advice
+	}
+	return err.Error()
 }
 
 // batchAddress reads and checks the address of a batch.
@@ -167,19 +180,34 @@ func batchAddress(r *http.Request) (endpoint, batch string, err error) {
 }
 
 func (a *app) onComplete(w http.ResponseWriter, r *http.Request) error {
+	return a.order(w, r, "complete", migrate.OrderComplete)
+}
+
+func (a *app) onStart(w http.ResponseWriter, r *http.Request) error {
+	return a.order(w, r, "start", migrate.OrderStart)
+}
+
+func (a *app) onPreflight(w http.ResponseWriter, r *http.Request) error {
+	return a.order(w, r, "preflight", func(ctx context.Context, s migrate.Store, endpoint, batch string) error {
+		return migrate.OrderPreflight(ctx, a.drop, s, endpoint, batch)
+	})
+}
+
+// order gives a batch an order, which is carried out behind the answer.
+func (a *app) order(w http.ResponseWriter, r *http.Request, name string, give func(ctx context.Context, s migrate.Store, endpoint, batch string) error) error {
 	endpoint, batch, err := batchAddress(r)
 	if err != nil {
 		return err
 	}
-	if _, err := migrate.Detail(r.Context(), a.store, endpoint, batch); err != nil {
+	if err := migrate.HasBatch(r.Context(), a.store, endpoint, batch); err != nil {
 		return err
 	}
-	if err := migrate.OrderComplete(r.Context(), a.store, endpoint, batch); err != nil {
+	if err := give(r.Context(), a.store, endpoint, batch); err != nil {
 		return err
 	}
 	w.Header().Set("Location", location(r, endpoint, batch))
 	w.Header().Set("Retry-After", "20")
-	writeJSON(w, http.StatusAccepted, map[string]string{"endpoint": endpoint, "batch": batch, "order": "complete"})
+	writeJSON(w, http.StatusAccepted, map[string]string{"endpoint": endpoint, "batch": batch, "order": name})
 	return nil
 }
 

@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -61,9 +63,67 @@ func TestCompleteIsAnOrder(t *testing.T) {
 	}
 }
 
+// The orders of pre-flight: start once for all, look again as long as the endpoint says so and nothing has started.
+func TestPreflightOrders(t *testing.T) {
+	a, _ := newTestApp(t)
+	describe := func(preflight bool) {
+		content := fmt.Appendf(nil, `{"host":"old.example","preflight":%t}`, preflight)
+		if _, err := a.drop.Put(t.Context(), "zimbra/endpoint.json", content, nil, migrate.Condition{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	describe(false)
+	for i, step := range []struct {
+		order  string
+		status int
+	}{{"preflight", 409}, {"preflight", 202}, {"preflight", 202}, {"start", 202}, {"start", 202}, {"preflight", 409}} {
+		if i == 1 {
+			describe(true)
+		}
+		r := call(a, "POST", "/api/batches/zimbra/spring/"+step.order, "")
+		var body struct{ Order, Detail string }
+		err := json.NewDecoder(r.Body).Decode(&body)
+		accepted := r.StatusCode == 202 && body.Order == step.order && r.Header.Get("Location") == "http://app.example/api/batches/zimbra/spring"
+		if r.StatusCode != step.status || err != nil || (step.status == 202) != accepted || (step.status == 409) != (body.Detail != "") {
+			t.Errorf("%d, %s: %s, %+v, %v", i, step.order, r.Status, body, err)
+		}
+	}
+}
+
+// TestEveryFunctionIsServed calls what the function.json files say that the host calls.
+func TestEveryFunctionIsServed(t *testing.T) {
+	files, err := filepath.Glob("../functions/*/function.json")
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	a, _ := newTestApp(t)
+	for _, file := range files {
+		var f struct {
+			Bindings []struct{ Type, Route string }
+		}
+		content, err := os.ReadFile(file)
+		if err == nil {
+			err = json.Unmarshal(content, &f)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		method, path := "POST", "/"+filepath.Base(filepath.Dir(file))
+		if b := f.Bindings[0]; b.Type == "httpTrigger" {
+			path = "/api/" + strings.NewReplacer("{endpoint}", "zimbra", "{batch}", "spring", "/{*path}", "").Replace(b.Route)
+			if strings.Contains(string(content), `["get"]`) {
+				method = "GET"
+			}
+		}
+		if r := call(a, method, path, ""); r.Header.Get("Content-Type") != "application/json" {
+			t.Errorf("%s: %s %s is answered %s", file, method, path, r.Status)
+		}
+	}
+}
+
 func TestUnknownBatches(t *testing.T) {
 	a, _ := newTestApp(t)
-	for _, path := range []string{"POST /api/batches/zimbra/other/complete", "POST /api/batches/no/spring/complete", "GET /api/batches/zimbra/other",
+	for _, path := range []string{"POST /api/batches/zimbra/other/complete", "POST /api/batches/no/spring/complete", "POST /api/batches/zimbra/other/start", "POST /api/batches/zimbra/other/preflight", "GET /api/batches/zimbra/other",
 		"GET /api/batches/UPPER", "GET /api/batches/zimbra/..%2f..%2fsecret", "POST /api/batches/zimbra/%2e%2e/complete"} {
 		method, address, _ := strings.Cut(path, " ")
 		if r := call(a, method, address, ""); r.StatusCode == 200 || r.StatusCode == 202 || r.StatusCode >= 500 {

@@ -49,30 +49,31 @@ const CheckpointVersion = 1
 // Checkpoint says where a mailbox stands. Only the holder of the mailbox's lease writes it, but for
 // intake (creates it) and the planner (claims a waiting or abandoned one); both use If-Match.
 type Checkpoint struct {
-	Version  int             `json:"v"`
-	Mailbox  Mailbox         `json:"mailbox"`
-	State    State           `json:"state"`
-	Phase    Phase           `json:"phase"`
-	Seq      int64           `json:"seq"`                // the valid wake-up
-	Epoch    int64           `json:"epoch"`              // counts the runs that took it over
-	Due      time.Time       `json:"due"`                // while waiting: not before
-	Since    time.Time       `json:"since"`              // of the phase, or of the last window while running
-	Deaths   int             `json:"deaths,omitempty"`   // runs that vanished since the last progress
-	Restores int             `json:"restores,omitempty"` // wake-ups restored since the last progress
-	Failures int             `json:"failures,omitempty"` // runs that ended with an error since the last progress
-	Problem  *Problem        `json:"problem,omitempty"`
-	Folders  []*FolderCursor `json:"folders,omitempty"`
-	Rules    string          `json:"rules,omitempty"`    // fingerprint of the folder rules that the places follow
-	Filter   string          `json:"filter,omitempty"`   // fingerprint of the filter by which messages are left out
-	Notes    []FolderNote    `json:"notes,omitempty"`    // about folders, for the administrator
-	Intent   *Intent         `json:"intent,omitempty"`   // the window being written
-	Doubtful []*Intent       `json:"doubtful,omitempty"` // windows whose outcome has to be looked up
-	Passes   int             `json:"passes,omitempty"`   // times every folder was found fully done
-	Started  time.Time       `json:"started,omitzero"`   // the first run
-	Ended    time.Time       `json:"ended,omitzero"`     // the last sync that found nothing left
-	Active   Duration        `json:"active,omitempty"`   // time spent in runs
-	Verified *Verification   `json:"verified,omitempty"`
-	Crowded  *Crowded        `json:"crowded,omitempty"` // nil: the source took as many connections as were wanted
+	Version   int             `json:"v"`
+	Mailbox   Mailbox         `json:"mailbox"`
+	State     State           `json:"state"`
+	Phase     Phase           `json:"phase"`
+	Seq       int64           `json:"seq"`                // the valid wake-up
+	Epoch     int64           `json:"epoch"`              // counts the runs that took it over
+	Due       time.Time       `json:"due"`                // while waiting: not before
+	Since     time.Time       `json:"since"`              // of the phase, or of the last window while running
+	Deaths    int             `json:"deaths,omitempty"`   // runs that vanished since the last progress
+	Restores  int             `json:"restores,omitempty"` // wake-ups restored since the last progress
+	Failures  int             `json:"failures,omitempty"` // runs that ended with an error since the last progress
+	Problem   *Problem        `json:"problem,omitempty"`
+	Folders   []*FolderCursor `json:"folders,omitempty"`
+	Rules     string          `json:"rules,omitempty"`    // fingerprint of the folder rules that the places follow
+	Filter    string          `json:"filter,omitempty"`   // fingerprint of the filter by which messages are left out
+	Notes     []FolderNote    `json:"notes,omitempty"`    // about folders, for the administrator
+	Intent    *Intent         `json:"intent,omitempty"`   // the window being written
+	Doubtful  []*Intent       `json:"doubtful,omitempty"` // windows whose outcome has to be looked up
+	Passes    int             `json:"passes,omitempty"`   // times every folder was found fully done
+	Started   time.Time       `json:"started,omitzero"`   // the first run
+	Ended     time.Time       `json:"ended,omitzero"`     // the last sync that found nothing left
+	Active    Duration        `json:"active,omitempty"`   // time spent in runs
+	Verified  *Verification   `json:"verified,omitempty"`
+	Crowded   *Crowded        `json:"crowded,omitempty"`   // nil: the source took as many connections as were wanted
+	Preflight *Preflight      `json:"preflight,omitempty"` // nil: not looked at, or its mail is on the way
 }
 
 // Problem is what an administrator sees of the last error.
@@ -165,6 +166,9 @@ func (c *Checkpoint) Counts() Counts {
 // Total is the number of messages at the source when last looked.
 func (c *Checkpoint) Total() int {
 	n := 0
+	if c.Preflight != nil && c.untouched() {
+		n = c.Preflight.Messages
+	}
 	for _, f := range c.Folders {
 		n += f.Total
 	}
@@ -261,19 +265,20 @@ func SaveCheckpoint(ctx context.Context, s Store, c *Checkpoint, cond Condition)
 
 // Summary is what a listing shows of a checkpoint, from its metadata.
 type Summary struct {
-	ID       MailboxID
-	Tag      ETag
-	Batch    string
-	State    State
-	Phase    Phase
-	Seq      int64
-	Due      time.Time
-	Since    time.Time
-	Kind     Kind
-	Messages int
-	Total    int
-	Octets   int64
-	Counts   Counts
+	ID        MailboxID
+	Tag       ETag
+	Batch     string
+	State     State
+	Phase     Phase
+	Seq       int64
+	Due       time.Time
+	Since     time.Time
+	Kind      Kind
+	Messages  int
+	Total     int
+	Octets    int64
+	Counts    Counts
+	Preflight *Preflight // nil: not looked at, or its mail is on the way
 }
 
 func (c *Checkpoint) metadata() map[string]string {
@@ -287,6 +292,9 @@ func (c *Checkpoint) metadata() map[string]string {
 	}
 	if c.Problem != nil {
 		m["kind"] = string(c.Problem.Kind)
+	}
+	if c.Preflight != nil {
+		m["preflight"] = c.Preflight.text()
 	}
 	return m
 }
@@ -307,7 +315,7 @@ func summarize(endpoint string, e Entry) (Summary, bool) {
 	return Summary{
 		ID: id, Tag: e.ETag, Batch: m["batch"], State: State(m["state"]), Phase: Phase(m["phase"]), Seq: number("seq"),
 		Due: moment("due"), Since: moment("since"), Kind: Kind(m["kind"]),
-		Messages: c.Messages(), Total: int(number("total")), Octets: c.Octets, Counts: c,
+		Messages: c.Messages(), Total: int(number("total")), Octets: c.Octets, Counts: c, Preflight: parsePreflight(m["preflight"]),
 	}, true
 }
 
@@ -321,21 +329,23 @@ func Summaries(ctx context.Context, s Store, endpoint string, yield func(Summary
 	})
 }
 
-// RetrySignIn gives a mailbox that failed because of its password another try, after new credentials
-// were stored. Any other mailbox stays as it is.
+// RetrySignIn gives a mailbox whose sign-in was refused another try, after new credentials were stored:
+// one that failed because of that, or that pre-flight holds. Any other mailbox stays as it is.
 func RetrySignIn(ctx context.Context, s Store, id MailboxID) error {
-	c, tag, err := LoadCheckpoint(ctx, s, id)
-	if err != nil {
-		return err
+	for {
+		c, tag, err := LoadCheckpoint(ctx, s, id)
+		if err != nil {
+			return err
+		}
+		failed := c.State == Failed && c.kind() == SignIn
+		if !failed && !(c.Phase != Running && c.State == Queued && c.refusedBefore()) {
+			return nil
+		}
+		c.State, c.Problem, c.Failures, c.Preflight = Queued, nil, 0, nil
+		c.moveTo(Waiting, time.Now())
+		_, err = SaveCheckpoint(ctx, s, c, Condition{Match: tag})
+		if !errors.Is(err, ErrConflict) {
+			return err
+		}
 	}
-	if c.State != Failed || c.Problem == nil || c.Problem.Kind != SignIn {
-		return nil
-	}
-	c.State, c.Problem, c.Failures = Queued, nil, 0
-	c.moveTo(Waiting, time.Now())
-	_, err = SaveCheckpoint(ctx, s, c, Condition{Match: tag})
-	if errors.Is(err, ErrConflict) {
-		err = nil
-	}
-	return err
 }

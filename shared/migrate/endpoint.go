@@ -46,8 +46,9 @@ type Endpoint struct {
 	OAuth       *OAuth        `json:"oauth,omitempty"`
 	Admin       *Admin        `json:"admin,omitempty"`
 	Kerberos    *Kerberos     `json:"kerberos,omitempty"`
-	Deleted     DeletedRule   `json:"deleted,omitempty"`  // what becomes of messages marked \Deleted, default unflag
-	Received    ReceivedOrder `json:"received,omitempty"` // where the received date is taken from, default internal
+	Deleted     DeletedRule   `json:"deleted,omitempty"`   // what becomes of messages marked \Deleted, default unflag
+	Received    ReceivedOrder `json:"received,omitempty"`  // where the received date is taken from, default internal
+	Preflight   bool          `json:"preflight,omitempty"` // look at new mailboxes and move nothing until OrderStart
 	FolderRules
 	MessageFilter
 }

@@ -182,26 +182,7 @@ func (l *layout) notes(listed []SourceFolder, cursors []*FolderCursor) []FolderN
 			notes = append(notes, FolderNote{Folder: path, Text: reason})
 			continue
 		}
-		s := l.at[pathKey(f.Path)]
-		use, place := s.address()
-		if use != "" {
-			place[0] = roleTitles[use]
-		}
-		note := FolderNote{Folder: path, Target: joinPath(place)}
-		if old := was[f.Name]; old != "" {
-			note.Text = fmt.Sprintf("was called %q when its mail was brought, and keeps that place", old)
-		} else if why := l.changed(f, s); why != "" {
-			note.Text = "the name had to be changed: " + why
-		}
-		if other, shared := first[s]; shared {
-			note.Text = joinTexts(note.Text, fmt.Sprintf("shares its folder with %q", other))
-		} else {
-			first[s] = path
-		}
-		if f.Odd != "" {
-			note.Text = joinTexts(note.Text, f.Odd)
-		}
-		if note.Text != "" {
+		if note, _ := l.note(f, was[f.Name], first); note.Text != "" {
 			notes = append(notes, note)
 		}
 	}
@@ -219,6 +200,42 @@ func (l *layout) notes(listed []SourceFolder, cursors []*FolderCursor) []FolderN
 		}
 	}
 	return notes
+}
+
+// Change is what becomes of a folder besides that it comes.
+type Change string
+
+// The changes.
+const (
+	Unchanged  Change = ""
+	Renamed    Change = "renamed"  // its name had to be changed
+	Merged     Change = "merged"   // it shares its folder at the target with another
+	FolderLeft Change = "left-out" // it stays behind
+)
+
+// note says where a folder that comes goes and what is to be said of that. Was is its former path;
+// first has the first folder of each place and gets this one.
+func (l *layout) note(f SourceFolder, was string, first map[*spot]string) (note FolderNote, change Change) {
+	s := l.at[pathKey(f.Path)]
+	use, place := s.address()
+	if use != "" {
+		place[0] = roleTitles[use]
+	}
+	note = FolderNote{Folder: joinPath(f.Path), Target: joinPath(place)}
+	if was != "" {
+		note.Text = fmt.Sprintf("was called %q when its mail was brought, and keeps that place", was)
+	} else if why := l.changed(f, s); why != "" {
+		note.Text, change = "the name had to be changed: "+why, Renamed
+	}
+	if other, shared := first[s]; shared {
+		note.Text, change = joinTexts(note.Text, fmt.Sprintf("shares its folder with %q", other)), Merged
+	} else {
+		first[s] = note.Folder
+	}
+	if f.Odd != "" {
+		note.Text = joinTexts(note.Text, f.Odd)
+	}
+	return note, change
 }
 
 func leftToOthers(space Space, n int) string {

@@ -399,7 +399,7 @@ func TestSameFolders(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if want := "[{20 [ann@example.com: team of ann bob@example.com: team of bob]}]"; fmt.Sprint(detail.Same) != want {
+		if want := "[{20 [ann@example.com: team of ann bob@example.com: team of bob] 0}]"; fmt.Sprint(detail.Same) != want {
 			t.Errorf("same folders: %v, want %s", detail.Same, want)
 		}
 	})

@@ -100,7 +100,7 @@ func (p *Planner) Fill(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	completing, err := completeOrders(ctx, p.Store, name)
+	orders, err := listOrders(ctx, p.Store, name)
 	if err != nil {
 		return err
 	}
@@ -113,7 +113,8 @@ func (p *Planner) Fill(ctx context.Context, name string) error {
 			active++
 		case s.Phase != Waiting:
 			lost = append(lost, s.ID)
-		case !s.State.Final() && (!s.Due.After(now) || completing[s.Batch] && s.State == Synced):
+		case holdBy(endpoint, orders[s.Batch]).keeps(s.State, s.Preflight, s.Kind): // waits for the start
+		case !s.State.Final() && (!s.Due.After(now) || orders[s.Batch].complete && s.State == Synced):
 			waiting = append(waiting, s)
 		}
 		return nil
@@ -130,20 +131,22 @@ func (p *Planner) Fill(ctx context.Context, name string) error {
 			active++
 		}
 	}
-	order(waiting, completing)
+	order(waiting, endpoint, orders)
 	return p.wakeFirst(ctx, name, waiting, endpoint.Slots-active)
 }
 
-// order sorts: completing, overdue incremental, then the rest, each by the time it became due.
-func order(waiting []Summary, completing map[string]bool) {
+// order sorts: completing, overdue incremental, pre-flight, then the rest, each by the time it became due.
+func order(waiting []Summary, endpoint Endpoint, orders map[string]batchOrders) {
 	class := func(s Summary) int {
 		switch {
-		case completing[s.Batch] && (s.State == Synced || s.State == Completing):
+		case orders[s.Batch].complete && (s.State == Synced || s.State == Completing):
 			return 0
 		case s.State == Synced || s.State == IncrementalSyncing || s.State == Draining:
 			return 1
-		default:
+		case s.State == Queued && holdBy(endpoint, orders[s.Batch]).on:
 			return 2
+		default:
+			return 3
 		}
 	}
 	slices.SortStableFunc(waiting, func(a, b Summary) int {
@@ -219,6 +222,9 @@ func (p *Planner) claim(ctx context.Context, id MailboxID) (bool, error) {
 	if c.Phase != Waiting || c.State.Final() {
 		return false, nil
 	}
+	if held, err := p.held(ctx, c); held || err != nil {
+		return false, err
+	}
 	if c.Due.After(time.Now()) {
 		if c.State != Synced {
 			return false, nil
@@ -276,8 +282,7 @@ func (p *Planner) restore(ctx context.Context, id MailboxID) (alive bool, err er
 	if c.Phase == Waiting {
 		return false, nil
 	}
-	c.abandon()
-	if c.State.Final() {
+	if c.abandon() {
 		_, err = SaveCheckpoint(ctx, p.Store, c, Condition{Match: tag})
 	} else {
 		_, err = p.wake(ctx, c, tag)
@@ -285,25 +290,38 @@ func (p *Planner) restore(ctx context.Context, id MailboxID) (alive bool, err er
 	if errors.Is(err, ErrConflict) {
 		err = nil
 	}
-	return err == nil && !c.State.Final(), err
+	return err == nil && c.Phase == Woken, err
 }
 
-// abandon counts a wake-up or run that vanished and gives the mailbox up when that happened too
-// often without progress.
-func (c *Checkpoint) abandon() {
+// abandon counts a wake-up or run that vanished. It gives the mailbox up, and says so, when that
+// happened too often without progress.
+func (c *Checkpoint) abandon() (givenUp bool) {
 	c.Restores++
 	if c.Phase == Running {
 		c.Deaths++
 	}
 	c.moveTo(Waiting, time.Now())
-	if c.Restores > maxRestores {
-		c.fail(&Error{Op: "run", Kind: Died, Err: fmt.Errorf("%d wake-ups in a row ended without progress", c.Restores)})
+	if c.Restores <= maxRestores {
+		return false
 	}
+	c.fail(&Error{Op: "run", Kind: Died, Err: fmt.Errorf("%d wake-ups in a row ended without progress", c.Restores)})
+	return true
 }
 
 // fail gives the mailbox up.
 func (c *Checkpoint) fail(err error) {
-	c.State, c.Problem = Failed, problemOf(err)
+	c.Problem = problemOf(err)
+	c.giveUp()
+}
+
+// giveUp leaves the mailbox to the administrator. In pre-flight that is what was found.
+func (c *Checkpoint) giveUp() {
+	if c.State == Queued && c.Preflight.underWay() {
+		c.Preflight.At = time.Now().UTC()
+		c.Deaths, c.Restores, c.Failures = 0, 0, 0
+	} else {
+		c.State = Failed
+	}
 	c.moveTo(Waiting, time.Now())
 }
 

@@ -109,11 +109,11 @@ func (r *Runner) claim(ctx, soft context.Context, w WakeUp) (*mailboxRun, error)
 	if c.Seq != w.Seq || c.Phase == Waiting || c.State.Final() {
 		return nil, nil
 	}
-	endpoint, err := LoadEndpoint(ctx, r.Drop, w.Mailbox.Endpoint())
+	endpoint, hold, err := r.describe(ctx, c)
 	if err != nil {
 		return nil, r.wait(ctx, w, c, tag, err)
 	}
-	if soft.Err() != nil {
+	if soft.Err() != nil || hold.keeps(c.State, c.Preflight, c.kind()) {
 		return nil, r.wait(ctx, w, c, tag, nil)
 	}
 	deaths := c.Deaths
@@ -127,7 +127,7 @@ func (r *Runner) claim(ctx, soft context.Context, w WakeUp) (*mailboxRun, error)
 	if err != nil {
 		return nil, err
 	}
-	m, err := r.takeOver(ctx, soft, w, c, tag, endpoint)
+	m, err := r.takeOver(ctx, soft, w, c, tag, endpoint, hold)
 	if m == nil {
 		leave()
 		return nil, err
@@ -187,7 +187,7 @@ func (r *Runner) wakeAgain(ctx context.Context, w WakeUp) error {
 }
 
 // takeOver acquires slot and mailbox, in this order, and writes the new epoch.
-func (r *Runner) takeOver(ctx, soft context.Context, w WakeUp, c *Checkpoint, tag ETag, endpoint Endpoint) (*mailboxRun, error) {
+func (r *Runner) takeOver(ctx, soft context.Context, w WakeUp, c *Checkpoint, tag ETag, endpoint Endpoint, hold hold) (*mailboxRun, error) {
 	acquired := time.Now()
 	slot, number, err := acquireSlot(ctx, r.Store, endpoint, r.Limits.Lease, int(hash(string(w.Mailbox))))
 	if errors.Is(err, ErrLeaseHeld) {
@@ -208,11 +208,12 @@ func (r *Runner) takeOver(ctx, soft context.Context, w WakeUp, c *Checkpoint, ta
 	m.base, m.slot = ctx, number
 	m.ctx, m.keeper = keep(ctx, acquired, r.Limits.Lease, r.Limits.Renew, mailbox, slot)
 	m.soft, m.endSoft = context.WithTimeout(soft, r.Limits.Budget)
-	if died := m.begin(); died != nil {
-		c.fail(died)
+	if hold.on {
+		m.looking = &lookout{order: hold.look}
 	}
+	runs := m.begin()
 	err = m.save()
-	if err != nil || c.State.Final() {
+	if err != nil || !runs {
 		m.release()
 		if errors.Is(err, ErrConflict) {
 			err = nil
@@ -233,16 +234,27 @@ func hash(s string) uint16 {
 // maxDeaths is one death alone in its process after two in company.
 const maxDeaths = 3
 
-// begin moves the checkpoint to Running. A run that was Running before has died.
-func (m *mailboxRun) begin() error {
+// begin moves the checkpoint to Running, or gives the mailbox up. A run that was Running before has died.
+func (m *mailboxRun) begin() (runs bool) {
 	c := m.cp
 	if c.Phase == Running {
 		c.Deaths++
 	}
 	if c.Deaths >= maxDeaths {
-		return &Error{Op: "run", Kind: Died, Err: fmt.Errorf("the process died %d times, the last time with this mailbox alone in it", c.Deaths)}
+		c.fail(&Error{Op: "run", Kind: Died, Err: fmt.Errorf("the process died %d times, the last time with this mailbox alone in it", c.Deaths)})
+		return false
+	}
+	if m.looking == nil && c.State == Queued && c.refusedBefore() {
+		c.giveUp()
+		return false
 	}
 	c.Epoch++
+	if m.looking != nil {
+		c.Preflight = &Preflight{Order: m.looking.order}
+		c.moveTo(Running, time.Time{})
+		return true
+	}
+	c.Preflight = nil
 	if c.Started.IsZero() {
 		c.Started = time.Now().UTC()
 	}
@@ -257,7 +269,7 @@ func (m *mailboxRun) begin() error {
 		c.Doubtful, c.Intent = append(c.Doubtful, c.Intent), nil
 	}
 	c.moveTo(Running, time.Time{})
-	return nil
+	return true
 }
 
 // conclude writes into the checkpoint what follows from how the run ended.
@@ -268,7 +280,7 @@ func (m *mailboxRun) conclude(err error, took time.Duration) Verdict {
 		return Verdict{Action: Leave}
 	}
 	if err == nil {
-		c.Failures, c.Problem = 0, nil
+		c.Failures, c.Problem = 0, m.finding
 		c.moveTo(Waiting, m.next)
 		return Verdict{}
 	}

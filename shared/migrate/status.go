@@ -2,8 +2,10 @@ package migrate
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -18,28 +20,30 @@ type BatchStatus struct {
 	Total     int              `json:"total"`    // at the source
 	Counts    Counts           `json:"counts"`
 	Details   []*MailboxStatus `json:"details,omitempty"`
-	Same      []SameFolder     `json:"same,omitempty"` // folders that several mailboxes show and that come into each
+	Same      []SameFolder     `json:"same,omitempty"`      // folders that several mailboxes show and that come into each
+	Preflight *PreflightStatus `json:"preflight,omitempty"` // nil: no mailbox is in it
 }
 
 // MailboxStatus is one mailbox of a batch.
 type MailboxStatus struct {
-	ID      MailboxID     `json:"id"`
-	Address string        `json:"address"`
-	State   State         `json:"state"`
-	Phase   Phase         `json:"phase"`
-	Counts  Counts        `json:"counts"`
-	Total   int           `json:"total"`
-	Passes  int           `json:"passes"`
-	Due     time.Time     `json:"due,omitzero"`
-	Active  Duration      `json:"active"`
-	Problem *Problem      `json:"problem,omitempty"`
-	Check   *Verification `json:"verification,omitempty"`
-	Notes   []FolderNote  `json:"notes,omitempty"`
+	ID        MailboxID     `json:"id"`
+	Address   string        `json:"address"`
+	State     State         `json:"state"`
+	Phase     Phase         `json:"phase"`
+	Counts    Counts        `json:"counts"`
+	Total     int           `json:"total"`
+	Passes    int           `json:"passes"`
+	Due       time.Time     `json:"due,omitzero"`
+	Active    Duration      `json:"active"`
+	Problem   *Problem      `json:"problem,omitempty"`
+	Check     *Verification `json:"verification,omitempty"`
+	Notes     []FolderNote  `json:"notes,omitempty"`
+	Preflight *Preflight    `json:"preflight,omitempty"` // nothing was moved yet; PreflightName has the whole
 }
 
 // Batches sums up every batch of an endpoint, in order of name.
 func Batches(ctx context.Context, s Store, endpoint string) ([]*BatchStatus, error) {
-	byName := make(map[string]*BatchStatus)
+	byName, inPreflight := make(map[string]*BatchStatus), false
 	err := Summaries(ctx, s, endpoint, func(sum Summary) error {
 		b := byName[sum.Batch]
 		if b == nil {
@@ -49,8 +53,18 @@ func Batches(ctx context.Context, s Store, endpoint string) ([]*BatchStatus, err
 		b.Mailboxes++
 		b.States[sum.State]++
 		b.Messages, b.Total, b.Counts = b.Messages+sum.Messages, b.Total+sum.Total, b.Counts.Plus(sum.Counts)
+		if sum.Preflight != nil && sum.State == Queued {
+			if b.Preflight == nil {
+				b.Preflight = new(PreflightStatus)
+				inPreflight = true
+			}
+			b.Preflight.count(sum.Preflight)
+		}
 		return nil
 	})
+	if err == nil && inPreflight {
+		err = noteStarts(ctx, s, endpoint, byName)
+	}
 	list := make([]*BatchStatus, 0, len(byName))
 	for _, b := range byName {
 		b.State = b.derive()
@@ -58,6 +72,17 @@ func Batches(ctx context.Context, s Store, endpoint string) ([]*BatchStatus, err
 	}
 	slices.SortFunc(list, func(a, b *BatchStatus) int { return strings.Compare(a.Batch, b.Batch) })
 	return list, err
+}
+
+// noteStarts says of batches in pre-flight whether they are ordered to start.
+func noteStarts(ctx context.Context, s Store, endpoint string, batches map[string]*BatchStatus) error {
+	orders, err := listOrders(ctx, s, endpoint)
+	for name, b := range batches {
+		if b.Preflight != nil {
+			b.Preflight.Started = orders[name].start
+		}
+	}
+	return err
 }
 
 // derive gives the state a batch has by its mailboxes, in the native tool's words.
@@ -69,6 +94,8 @@ func (b *BatchStatus) derive() string {
 		return sum
 	}
 	switch {
+	case n(Queued) == b.Mailboxes && b.Preflight != nil && !b.Preflight.Started:
+		return "Created"
 	case n(Completed, CompletedWithWarnings, Failed) == b.Mailboxes && n(Failed, CompletedWithWarnings) == 0:
 		return "Completed"
 	case n(Completed, CompletedWithWarnings, Failed) == b.Mailboxes:
@@ -106,18 +133,50 @@ func Detail(ctx context.Context, s Store, endpoint, batch string) (*BatchStatus,
 	if err != nil {
 		return nil, err
 	}
-	var loaded []*Checkpoint
-	for _, id := range ids {
-		c, _, err := LoadCheckpoint(ctx, s, id)
+	found.Details = make([]*MailboxStatus, len(ids))
+	same, mu := newSameFinder(), sync.Mutex{}
+	err = atOnce(ctx, len(ids), func(ctx context.Context, i int) error {
+		c, report, err := loadLooked(ctx, s, ids[i])
 		if err != nil {
-			return nil, err
+			return err
 		}
-		loaded = append(loaded, c)
-		found.Details = append(found.Details, &MailboxStatus{ID: id, Address: c.Mailbox.Target.Address, State: c.State, Phase: c.Phase,
-			Counts: c.Counts(), Total: c.Total(), Passes: c.Passes, Due: c.Due, Active: c.Active, Problem: c.Problem, Check: c.Verified, Notes: c.Notes})
+		found.Details[i] = c.status()
+		mu.Lock()
+		defer mu.Unlock()
+		same.see(i, c, report)
+		if found.Preflight != nil && c.untouched() {
+			found.Preflight.add(c, report)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
-	found.Same, err = SameFolders(ctx, s, loaded)
+	if found.Preflight != nil {
+		found.Preflight.finish()
+	}
+	found.Same, err = same.folders(ctx, s, ids)
 	return found, err
+}
+
+func (c *Checkpoint) status() *MailboxStatus {
+	return &MailboxStatus{ID: c.Mailbox.ID, Address: c.Mailbox.Target.Address, State: c.State, Phase: c.Phase, Counts: c.Counts(), Total: c.Total(),
+		Passes: c.Passes, Due: c.Due, Active: c.Active, Problem: c.Problem, Check: c.Verified, Notes: c.Notes, Preflight: c.Preflight}
+}
+
+// HasBatch is nil if a batch has mailboxes, else ErrNotFound.
+func HasBatch(ctx context.Context, s Store, endpoint, batch string) error {
+	found := errors.New("found")
+	err := Summaries(ctx, s, endpoint, func(sum Summary) error {
+		if sum.Batch == batch {
+			return found
+		}
+		return nil
+	})
+	if errors.Is(err, found) {
+		return nil
+	}
+	return cmpErr(err, ErrNotFound)
 }
 
 func cmpErr(err, otherwise error) error {

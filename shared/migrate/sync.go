@@ -29,13 +29,19 @@ type mailboxRun struct {
 	states    map[string]FolderState // of folders, at the beginning of the pass
 	plain     bool                   // a description broke the connection: see reader
 	next      time.Time              // when this mailbox wants to run again
+	looking   *lookout               // of pre-flight; nil: mail is moved
+	finding   *Problem               // what pre-flight found that the administrator has to mend
 }
 
 // advance is the main loop: every folder, window by window, newest messages first, until nothing is
 // left or the budget is used up.
 func (m *mailboxRun) advance() error {
+	work := m.sync
+	if m.looking != nil {
+		work = m.look
+	}
 	for broken := 0; ; broken++ {
-		err := m.sync()
+		err := work()
 		m.disconnect()
 		if err == nil || broken == 3 || m.ctx.Err() != nil || m.soft.Err() != nil || Judge(err, 0).Action != Reconnect {
 			return m.orBudget(err)

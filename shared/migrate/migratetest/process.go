@@ -57,6 +57,9 @@ func newProcess(w *World, limit int) *process {
 			return procTarget{w.Boxes[m.ID].Target.Open(), p}, p.alive()
 		},
 	}
+	if w.Brake {
+		p.runner.Dial = migrate.Brake{Store: store}.Guard(p.runner.Dial)
+	}
 	if w.Log != nil {
 		p.runner.Logger = slog.New(slog.NewTextHandler(w.Log, nil))
 	}

@@ -229,7 +229,7 @@ func (b *SourceMailbox) Dial(ctx context.Context) (migrate.Source, error) {
 		return nil, err
 	}
 	if b.WrongPassword {
-		return nil, &migrate.Error{Op: "sign in", Kind: migrate.SignIn, Err: errors.New("the server refuses this password")}
+		return nil, &migrate.Error{Op: "sign in", Kind: migrate.SignIn, Reason: migrate.WrongPassword, Err: errors.New("the server refuses this password")}
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()

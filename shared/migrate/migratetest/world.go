@@ -43,6 +43,7 @@ type World struct {
 	TickEvery    time.Duration // of each process's planner
 	Grace        time.Duration
 	Kills        []int // side effects after which the first, second, ... process is killed; 0: never
+	Brake        bool  // stands before the sign-ins
 	Log          io.Writer
 	Endpoint     func(*migrate.Endpoint) // changes the endpoint of mailboxes that are added; nil: not at all
 
@@ -200,6 +201,29 @@ func (w *World) Settle(t testing.TB) {
 		}
 		return true
 	})
+}
+
+// Preflight runs until every mailbox was looked at and waits for the start.
+func (w *World) Preflight(t testing.TB) {
+	t.Helper()
+	w.Run(t, 24*time.Hour, func() bool {
+		for id := range w.Boxes {
+			c := w.Checkpoint(t, id)
+			if c.Phase != migrate.Waiting || c.State != migrate.Queued || c.Preflight == nil || c.Preflight.At.IsZero() {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// Start orders the batch to start and settles.
+func (w *World) Start(t testing.TB) {
+	t.Helper()
+	if err := migrate.OrderStart(t.Context(), w.Store, EndpointName, Batch); err != nil {
+		t.Fatal(err)
+	}
+	w.Settle(t)
 }
 
 // Sync settles after another sync of every synced mailbox.

@@ -1,0 +1,99 @@
+package migrate
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"time"
+)
+
+// How many messages pre-flight reads the headers of.
+const (
+	sampleMailbox = 2000 // about, over all folders
+	sampleMost    = 200  // of a folder
+	sampleLeast   = 16   // of a folder, and those that its print is made of
+	breaksLeft    = 3    // connections that may break over a folder before it is left alone
+)
+
+// lookInto counts a folder that comes and reads a sample of its headers. A mailbox of total messages
+// spreads its sample over the folders by their size.
+func (m *mailboxRun) lookInto(f *LookedFolder, total int) error {
+	err := m.sample(f, min(max(sampleMailbox*f.Messages/max(total, 1), sampleLeast), sampleMost))
+	if err == nil || m.ctx.Err() != nil {
+		return err
+	}
+	switch Judge(err, 0).Action {
+	case SkipFolder, SkipMessage:
+		f.Trouble = err.Error()
+		return nil
+	case Reconnect:
+		m.looking.news = true
+		if f.Breaks++; f.Breaks == breaksLeft {
+			f.Trouble, f.Looked = err.Error(), true
+		}
+	}
+	return err
+}
+
+// sample reads headers that are spread evenly over a folder.
+func (m *mailboxRun) sample(f *LookedFolder, quota int) error {
+	state, uids, _, err := m.source.Survey(m.ctx, f.Name, UIDSet{})
+	if err != nil {
+		return err
+	}
+	f.Messages = max(uids.Len(), state.Messages)
+	prints, keys := spread(uids, sampleLeast), make(map[UID]string)
+	wanted := spread(uids, quota)
+	wanted.Union(prints)
+	days, read, octets := make(dateTally), 0, int64(0)
+	err = m.source.Headers(m.ctx, wanted, func(info MessageInfo, header []byte) error {
+		read, octets = read+1, octets+info.Size
+		days.add(m.endpoint.Received.Of(info.Received, header), header)
+		if prints.Contains(info.UID) {
+			keys[info.UID] = ReadFingerprint(header, time.Time{}, m.Words).Key()
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	f.Sampled, f.Days, f.Print = read, days.days(), ""
+	if len(keys) >= minSame && len(keys) == prints.Len() {
+		f.Print = folderPrint(state, uids, keys)
+	}
+	if read > 0 {
+		f.Octets, f.Estimated = int64(float64(octets)/float64(read)*float64(f.Messages)), read < f.Messages
+	}
+	return nil
+}
+
+// folderPrint tells folders apart by what Open said of them, their UIDs and the fingerprints of some
+// messages: equal ones are one folder that several mailboxes show.
+func folderPrint(state FolderState, uids UIDSet, keys map[UID]string) string {
+	sum := sha256.New()
+	fmt.Fprintln(sum, state.UIDValidity, uids.Ranges(), keys) // maps print in the order of their keys
+	return hex.EncodeToString(sum.Sum(nil)[:8])
+}
+
+// spread returns n UIDs of a set, or all if there are fewer: the first, the last, and others evenly in
+// between. Equal sets give equal samples.
+func spread(uids UIDSet, n int) UIDSet {
+	size := uids.Len()
+	if n >= size || n < 2 {
+		return uids.Clone()
+	}
+	var chosen UIDSet
+	before, i := 0, 0 // UIDs of the ranges behind us; chosen so far
+	for _, r := range uids.Ranges() {
+		length := int(r.Last-r.First) + 1
+		for ; i < n; i++ {
+			rank := int(int64(i) * int64(size-1) / int64(n-1))
+			if rank >= before+length {
+				break
+			}
+			chosen.Add(r.First + UID(rank-before))
+		}
+		before += length
+	}
+	return chosen
+}
