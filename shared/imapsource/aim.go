@@ -14,6 +14,7 @@ import (
 func (s *source) Aim(name string, validity uint32, known []migrate.MessageInfo) {
 	if name != s.folder || validity != s.validity {
 		s.folder, s.validity, s.unopened = name, validity, true
+		s.whole = 0
 	}
 	clear(s.known)
 	for _, info := range known {
@@ -74,6 +75,7 @@ func (s *source) confirm(ctx context.Context, examine *imapclient.SelectCommand)
 		return s.renumbered(s.folder, s.validity, data.UIDValidity)
 	}
 	s.unopened = false
+	s.noUIDNext = s.noUIDNext || data.UIDNext == 0 && data.NumMessages > 0
 	return nil
 }
 

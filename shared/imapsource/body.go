@@ -118,10 +118,10 @@ func (b *body) goOn(reason error) error {
 		if err == nil {
 			return nil
 		}
-		if b.on.wire.failure() == nil {
-			return b.fail(err)
-		}
 		failed = b.fail(err)
+		if b.on.wire.failure() == nil {
+			return b.other(failed)
+		}
 	}
 	return failed
 }
@@ -154,6 +154,17 @@ func (b *body) fail(err error) error {
 		e.UID = b.info.UID
 	}
 	return failed
+}
+
+// other makes an error of a message that does not go on as it began: somebody may begin it once more.
+// Dovecot finds out while it sends a message that it has another size than the file's name says, and
+// gives it right from then on.
+func (b *body) other(failed error) error {
+	if migrate.KindOf(failed) != migrate.Unexpected {
+		return failed
+	}
+	return &migrate.Error{Op: "read message", Folder: b.f.s.folder, UID: b.info.UID, Kind: migrate.Unreachable, Reason: migrate.Changed,
+		Err: fmt.Errorf("the connection broke at octet %d of %d, and it does not go on as it began: %w", b.at, b.size, words(failed))}
 }
 
 // resume continues at b.at on the current connection.

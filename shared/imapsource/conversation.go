@@ -22,8 +22,8 @@ type conversation struct {
 	dry    int // of these, since the last message came
 }
 
-// maxDry bounds the connections that are lost in a row without a message. A window of 1000 messages
-// takes 10 to find the one that does it, and that one takes 3.
+// maxDry bounds the connections that are lost in a row without a message, until the server proves that
+// it is not ill. A window of 1000 messages takes 10 to find the one that does it, and that one takes 3.
 const maxDry = 40
 
 // came notes that a message came.
@@ -50,10 +50,20 @@ func (c *conversation) close(cmd *imapclient.FetchCommand) (gap, err error) {
 // lost goes on over another connection, or returns the reason as an error where that cannot be.
 func (c *conversation) lost(reason error) (gap, err error) {
 	c.losses++
-	if c.dry++; c.dry > maxDry || c.s.redial == nil {
+	if c.s.redial == nil {
 		return nil, reason
 	}
-	return reason, c.s.reconnect(c.ctx)
+	if err := c.s.reconnect(c.ctx); err != nil {
+		return reason, err
+	}
+	if c.dry++; c.dry <= maxDry {
+		return reason, nil
+	}
+	if !c.sound() {
+		return nil, reason
+	}
+	c.dry = 0
+	return reason, nil
 }
 
 // suspect is a message that exists and does not come even when it is asked for alone.

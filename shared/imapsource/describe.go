@@ -44,16 +44,22 @@ type describer struct {
 	yield    func(located) error
 	got      migrate.UIDSet
 	partly   map[migrate.UID]located // of which not everything was said
+	sizeless bool                    // sizes are not asked for
 	suspects []suspect
 }
 
-// ask describes what exists of uids, and narrows down what ends the connection.
+// ask describes what exists of uids, and narrows down what ends the connection. Sizes are left out then:
+// they are estimates, and for them Dovecot reads the whole message, also one that it cannot read
+// (index_mail_get_virtual_size).
 func (d *describer) ask(uids migrate.UIDSet, tries int) error {
 	partial, gap, err := d.run(uids)
 	rest := uids.Minus(d.got)
 	switch {
 	case err != nil || rest.Empty() || gap == nil && !partial:
 		return err
+	case gap != nil && !d.sizeless:
+		d.sizeless = true
+		return d.ask(rest, 2)
 	case rest.Len() < uids.Len():
 		return d.ask(rest, 2)
 	case gap == nil || rest.Len() == 1:
@@ -92,7 +98,9 @@ func (d *describer) settle(uids migrate.UIDSet) error {
 // run sends one command. partial tells that a response did not say everything: news of a flag that
 // came before the answer and took its place.
 func (d *describer) run(uids migrate.UIDSet) (partial bool, gap, err error) {
-	cmd := d.s.client.Fetch(uidSet(uids), descriptionOptions())
+	options := descriptionOptions()
+	options.RFC822Size = !d.sizeless
+	cmd := d.s.client.Fetch(uidSet(uids), options)
 	for msg := cmd.Next(); msg != nil; msg = cmd.Next() {
 		info, complete := describe(msg)
 		if !complete || d.got.Contains(info.UID) {

@@ -56,8 +56,8 @@ type fetcher struct {
 	section  *imap.FetchItemBodySection
 	yield    bodyFunc
 	got      migrate.UIDSet
-	whole    migrate.UID // one that came to its end
 	suspects []suspect
+	replaced migrate.UIDSet            // in whose place the server gives something else
 	examine  *imapclient.SelectCommand // behind which the last command was sent; nil: the folder was open
 }
 
@@ -67,8 +67,11 @@ func (f *fetcher) askAll(uids migrate.UIDSet) error {
 			return err
 		}
 	}
-	// Where nothing at all came, it may as well be the server that is ill.
-	if i := slices.IndexFunc(f.suspects, func(m suspect) bool { return m.ended }); i >= 0 && f.got.Empty() {
+	if err := f.withdraw(); err != nil {
+		return err
+	}
+	// Where nothing at all ever came, it may as well be the server that is ill.
+	if i := slices.IndexFunc(f.suspects, func(m suspect) bool { return m.ended }); i >= 0 && f.got.Empty() && f.s.whole == 0 {
 		m := f.suspects[i]
 		return &migrate.Error{Op: f.op, Folder: f.s.folder, UID: m.info.UID, Kind: migrate.Unreachable, Err: words(m.why)}
 	}
@@ -155,66 +158,6 @@ func (f *fetcher) everything() *imap.FetchOptions {
 	}
 }
 
-// alone asks for one message that exists: by UID, then by sequence number, the only way to a server
-// that sends the UID behind the body. An answer counts at once, a lost connection only the third time.
-func (f *fetcher) alone(m located, gap error) error {
-	ended := false
-	for range 3 {
-		for _, try := range []func(located) (error, error){f.byUID, f.bySequence} {
-			before := f.losses
-			why, err := try(m)
-			if err != nil || f.got.Contains(m.UID) {
-				return err
-			}
-			if why != nil {
-				gap = why
-			}
-			if ended = f.losses > before; ended {
-				break
-			}
-		}
-		if !ended {
-			break
-		}
-	}
-	if gap == nil { // it may be gone by now
-		if left, _, err := f.existing(migrate.UIDsOf(m.UID)); err != nil || len(left) == 0 {
-			return err
-		}
-	}
-	f.suspects = append(f.suspects, f.suspect(m.MessageInfo, gap, ended))
-	return nil
-}
-
-func (f *fetcher) byUID(m located) (gap, err error) {
-	if f.s.bySequence {
-		return nil, nil
-	}
-	return f.run(imap.UIDSetNum(imap.UID(m.UID)), f.only(), &m.MessageInfo)
-}
-
-// bySequence asks by sequence number. These hold while no EXPUNGE came, and none may come in answer
-// to FETCH (RFC 9051 section 7.5.1).
-func (f *fetcher) bySequence(m located) (gap, err error) {
-	for range 3 {
-		on, before, where := f.s.session, f.s.expunged.Load(), uint32(0)
-		find := func(now located) error { where = now.seq; return nil }
-		if _, err := f.s.describe(f.ctx, migrate.UIDsOf(m.UID), find); err != nil || where == 0 {
-			return nil, err
-		}
-		if f.s.session == on && f.s.expunged.Load() == before {
-			gap, err = f.run(imap.SeqSetNum(where), f.only(), &m.MessageInfo)
-			f.s.bySequence = f.s.bySequence || f.got.Contains(m.UID)
-			return gap, err
-		}
-	}
-	return nil, nil
-}
-
-func (f *fetcher) only() *imap.FetchOptions {
-	return &imap.FetchOptions{UID: true, BodySection: []*imap.FetchItemBodySection{f.section}}
-}
-
 // run sends one FETCH and yields what it delivers; gap and err are those of close. known is what is
 // known of the only message that is asked for.
 func (f *fetcher) run(set imap.NumSet, options *imap.FetchOptions, known *migrate.MessageInfo) (gap, err error) {
@@ -276,7 +219,12 @@ func (f *fetcher) deliver(msg *imapclient.FetchMessageData, known *migrate.Messa
 		if err := f.s.admit(f.ctx, f.examine); err != nil {
 			return nil, err
 		}
-		b := newBody(f, info, data.Literal)
+		literal, other := f.s.substituted(data.Literal)
+		if other {
+			f.replaced.Add(info.UID)
+			continue
+		}
+		b := newBody(f, info, literal)
 		err := b.give(f.yield)
 		if b.failure != nil && f.section.Specifier != imap.PartSpecifierNone {
 			return b.failure, nil
@@ -284,7 +232,7 @@ func (f *fetcher) deliver(msg *imapclient.FetchMessageData, known *migrate.Messa
 		f.got.Add(info.UID)
 		f.came()
 		if b.failure == nil && b.at == b.size {
-			f.whole = info.UID
+			f.s.whole = info.UID
 		}
 		if err != nil || b.moved {
 			return nil, err

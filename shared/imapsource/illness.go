@@ -2,6 +2,7 @@ package imapsource
 
 import (
 	"github.com/emersion/go-imap/v2"
+	"github.com/emersion/go-imap/v2/imapclient"
 
 	"mailferry/shared/migrate"
 )
@@ -10,17 +11,14 @@ import (
 // does not give it any more is ill, and nothing is said of the others. One that knows no parts may
 // answer BAD.
 func (f *fetcher) probe() error {
-	if len(f.suspects) == 0 || f.whole == 0 {
+	if len(f.suspects) == 0 || f.s.whole == 0 {
 		return nil
 	}
-	section := *f.section
-	section.Partial = &imap.SectionPartial{Size: 1}
-	options := &imap.FetchOptions{UID: true, BodySection: []*imap.FetchItemBodySection{&section}}
 	var gap error
 	for range 2 { // the connection may have been lost before
 		before := f.losses
 		var err error
-		gap, err = f.close(f.s.client.Fetch(imap.UIDSetNum(imap.UID(f.whole)), options))
+		gap, err = f.close(f.firstOctet())
 		if err != nil || gap == nil || refused(gap) && !refusedNo(gap) {
 			return err
 		}
@@ -29,4 +27,21 @@ func (f *fetcher) probe() error {
 		}
 	}
 	return &migrate.Error{Op: f.op, Folder: f.s.folder, UID: f.suspects[0].info.UID, Kind: migrate.Unreachable, Err: words(gap)}
+}
+
+// sound reports whether the server still gives a message that came before, over a connection that is
+// new. Then it is not ill, however many messages in a row end the connection.
+func (c *conversation) sound() bool {
+	if c.s.whole == 0 {
+		return false
+	}
+	err := c.firstOctet().Close()
+	return err == nil || refused(err) && !refusedNo(err)
+}
+
+// firstOctet asks for the first octet of a message that came.
+func (c *conversation) firstOctet() *imapclient.FetchCommand {
+	section := &imap.FetchItemBodySection{Peek: true, Partial: &imap.SectionPartial{Size: 1}}
+	options := &imap.FetchOptions{UID: true, BodySection: []*imap.FetchItemBodySection{section}}
+	return c.s.client.Fetch(imap.UIDSetNum(imap.UID(c.s.whole)), options)
 }

@@ -61,9 +61,8 @@ var (
 	errNotReopened = errors.New("the folder could not be opened again") // nothing is read without it
 )
 
-// reconnect replaces a broken connection and opens the folder again. A folder that is another one
-// now, by its UIDVALIDITY, is an error: the UIDs that the caller knows mean nothing there.
-func (s *source) reconnect(ctx context.Context) error {
+// replace replaces a broken connection. No folder is open then.
+func (s *source) replace(ctx context.Context) error {
 	if s.redial == nil || s.closed.Load() {
 		return s.fail(ctx, "connect again", s.folder, cmpErr(s.wire.failure(), net.ErrClosed))
 	}
@@ -85,6 +84,15 @@ func (s *source) reconnect(ctx context.Context) error {
 	next.wire.adopt(odd) // placeholders stay what they were
 	if ctx.Err() != nil || s.closed.Load() {
 		s.abort(net.ErrClosed)
+	}
+	return nil
+}
+
+// reconnect replaces a broken connection and opens the folder again. A folder that is another one
+// now, by its UIDVALIDITY, is an error: the UIDs that the caller knows mean nothing there.
+func (s *source) reconnect(ctx context.Context) error {
+	if err := s.replace(ctx); err != nil {
+		return err
 	}
 	s.unopened = false
 	data, err := s.examine(s.folder)

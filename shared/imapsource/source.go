@@ -31,6 +31,9 @@ type source struct {
 	bySequence bool                                // it delivers messages by sequence number only
 	earlyFlags bool                                // it was seen to send the flags before the body
 	known      map[migrate.UID]migrate.MessageInfo // from the last description
+	noUIDNext  bool                                // EXAMINE does not tell UIDNEXT, as at Courier
+	lasts      map[string]uint32                   // folders whose UIDVALIDITY was found to last
+	whole      migrate.UID                         // a message of the current folder that came to its end; 0: none yet
 
 	mu     sync.Mutex // guards the replacement of session against abort
 	closed atomic.Bool
@@ -68,7 +71,10 @@ func (s *source) Open(ctx context.Context, name string) (migrate.FolderState, er
 	}
 	state := s.opened(name, data)
 	if state.UIDNext == 0 && state.Messages > 0 {
-		state.UIDNext, err = s.uidAfter(data.NumMessages)
+		s.noUIDNext = true
+		if state.UIDNext, err = s.uidAfter(data.NumMessages); err == nil {
+			err = s.lasting(ctx, name, data.UIDValidity)
+		}
 	}
 	return state, s.fail(ctx, op, name, err)
 }
@@ -114,6 +120,7 @@ func (s *source) leave() { s.folder, s.validity, s.unopened = "", 0, false }
 func (s *source) opened(name string, data *imap.SelectData) migrate.FolderState {
 	if name != s.folder || data.UIDValidity != s.validity {
 		clear(s.known) // UIDs mean other messages there
+		s.whole = 0
 	}
 	s.folder, s.validity, s.unopened = name, data.UIDValidity, false
 	return migrate.FolderState{

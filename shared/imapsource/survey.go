@@ -34,7 +34,7 @@ func (s *source) Survey(ctx context.Context, name string, few migrate.UIDSet) (m
 	}
 	data, err := examine.Wait()
 	end()
-	if err == nil && listErr == nil && data.UIDValidity != 0 && (data.UIDNext != 0 || data.NumMessages == 0) {
+	if err == nil && listErr == nil && s.wire.failure() == nil && data.UIDValidity != 0 && (data.UIDNext != 0 || data.NumMessages == 0) {
 		state := s.opened(name, data)
 		s.Aim(name, state.UIDValidity, described)
 		return state, uids, described, nil
@@ -42,6 +42,16 @@ func (s *source) Survey(ctx context.Context, name string, few migrate.UIDSet) (m
 	var answer *imap.Error
 	if errors.As(cmpErr(err, listErr), &answer) && throttled(answer) {
 		return migrate.FolderState{}, migrate.UIDSet{}, nil, s.fail(ctx, "open folder", name, answer)
+	}
+	if s.wire.failure() != nil && !few.Empty() {
+		// A message's description may have ended the connection; see describer.ask.
+		failed := s.fail(ctx, "open folder", name, cmpErr(err, listErr))
+		if ctx.Err() != nil || migrate.KindOf(failed) == migrate.Throttled {
+			return migrate.FolderState{}, migrate.UIDSet{}, nil, failed
+		}
+		if err := s.replace(ctx); err != nil {
+			return migrate.FolderState{}, migrate.UIDSet{}, nil, err
+		}
 	}
 	// One after the other, a refusal tells what it is about.
 	state, err := s.Open(ctx, name)

@@ -201,9 +201,7 @@ func (h *hand) cut(s *shelf, uids UIDSet, infos map[UID]MessageInfo) {
 // not come.
 func (h *hand) read(w *window) error {
 	h.source.Aim(w.shelf.name, w.shelf.state.UIDValidity, w.known)
-	err := h.source.Fetch(h.ctx, w.uids.Minus(w.received), func(info MessageInfo, octets int64, body io.Reader) error {
-		return h.receive(w, info, octets, body)
-	})
+	err := h.fetch(w)
 	var missing []Record
 	if err == nil {
 		missing, err = h.account(w.uids.Minus(w.received))
@@ -218,6 +216,22 @@ func (h *hand) read(w *window) error {
 	}
 	h.change(func() { w.missing, w.over, w.err = missing, true, err })
 	return h.over(err)
+}
+
+// fetch reads the window's messages that have not been received yet. One that is not what it was when
+// its first octets came is begun once more.
+func (h *hand) fetch(w *window) error {
+	var again UIDSet
+	for {
+		err := h.source.Fetch(h.ctx, w.uids.Minus(w.received), func(info MessageInfo, octets int64, body io.Reader) error {
+			return h.receive(w, info, octets, body)
+		})
+		var e *Error
+		if !errors.As(err, &e) || e.Reason != Changed || again.Contains(e.UID) {
+			return err
+		}
+		again.Add(e.UID)
+	}
 }
 
 // receive spools one message.

@@ -2,6 +2,7 @@ package migrate_test
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -56,6 +57,32 @@ func TestMessageThatBreaksTheSource(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestMessagesThatChange has every message be another one when its connection breaks, once: each is
+// begun again within the run. One that does so always is given up, and the others arrive.
+func TestMessagesThatChange(t *testing.T) {
+	for always, failed := range map[bool]int{false: 0, true: 1} {
+		bubble(t, fmt.Sprint(always), func(t *testing.T, w *migratetest.World) {
+			b := w.AddMailbox(t, "ann")
+			dials := 0
+			b.Source.Connected = func(n int) { dials += max(n, 0) }
+			for i := range 30 {
+				m := b.Source.Folder("INBOX").Add(migratetest.Message(fmt.Sprint(i), fmt.Sprint(i), 300), received)
+				if m.Changed = 1; always && i == 7 {
+					m.Changed = -1
+				}
+			}
+			w.Settle(t)
+			c := wantState(t, w, b, migrate.Synced)
+			if n := c.Counts(); n.Migrated != 30-failed || n.Failed != failed {
+				t.Errorf("counts %+v", n)
+			}
+			if !always && (dials > 3 || c.Failures != 0) {
+				t.Errorf("%d connections were made, %d runs failed", dials, c.Failures)
+			}
+		})
+	}
 }
 
 // TestRefusedMessageInDoubt has an answer get lost and the source refuse the header that is to be

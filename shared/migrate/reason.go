@@ -33,6 +33,7 @@ const (
 	NoSuchHost       Reason = "no-such-host"             // the name does not resolve
 	ConnectRefused   Reason = "connection-refused"       // nothing listens there
 	ConnectTimeout   Reason = "connection-timed-out"     // nothing answers
+	Changed          Reason = "changed"                  // a message is not what it was when its first octets came
 	EndpointResting  Reason = "endpoint-resting"         // too many refused sign-ins in a row, see Brake
 
 	AccountCrowded     Reason = "too-many-connections-of-account" // the server takes no more to this mailbox

@@ -56,7 +56,7 @@ func (s *Spool) Fill(ctx context.Context, turn <-chan struct{}, waits func(bool)
 		if KindOf(err) == Unreadable {
 			return nil, err
 		}
-		return nil, &Error{Op: "receive message", Kind: Unreachable, Err: err}
+		return nil, &Error{Op: "receive message", Kind: Unreachable, Reason: ReasonOf(err), Err: err}
 	}
 	return m, nil
 }

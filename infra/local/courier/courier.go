@@ -5,6 +5,7 @@
 package courier
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +17,8 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+
+	"github.com/emersion/go-imap/v2/imapclient"
 
 	"mailferry/infra/local/deposit"
 	"mailferry/infra/local/dovecot"
@@ -166,8 +169,63 @@ func (s *Server) Fill(ctx context.Context, login string, items []dovecot.Item) e
 	s.mu.Lock()
 	password := s.passwords[login]
 	s.mu.Unlock()
-	return deposit.Fill(ctx, deposit.Account{Addr: s.addr(s.plain), Login: login, Password: password, Separator: ".", Prefix: "INBOX."}, items)
+	a := deposit.Account{Addr: s.addr(s.plain), Login: login, Password: password, Separator: ".", Prefix: "INBOX."}
+	return errors.Join(deposit.Fill(ctx, a, items), s.age(login))
 }
+
+// Place puts messages into a user's INBOX by way of its Maildir, in their order: also what nobody could
+// append. Lines in files end with LF alone, which Courier shows as CRLF. Until Select, UIDs do not last.
+func (s *Server) Place(_ context.Context, login string, items []dovecot.Item) error {
+	own := func(path string) error { return os.Chown(path, owner, owner) }
+	for _, item := range items {
+		item.Message = bytes.ReplaceAll(item.Message, []byte("\r\n"), []byte("\n"))
+		if err := dovecot.PutIntoMaildir(s.MailDir(login), item, fmt.Sprintf(",S=%d", len(item.Message)), own); err != nil {
+			return fmt.Errorf("place a message: %w", err)
+		}
+	}
+	return nil
+}
+
+// Select opens a user's INBOX for writing, as a mail program does: Courier gives its messages UIDs that
+// last.
+func (s *Server) Select(ctx context.Context, login string) error {
+	s.mu.Lock()
+	a := deposit.Account{Addr: s.addr(s.plain), Login: login, Password: s.passwords[login]}
+	s.mu.Unlock()
+	err := deposit.Do(ctx, a, func(c *imapclient.Client) error {
+		_, err := c.Select("INBOX", nil).Wait()
+		return err
+	})
+	return errors.Join(err, s.age(login))
+}
+
+// age makes a user's folders seem older by two days: their UIDVALIDITY is when they were first opened.
+func (s *Server) age(login string) error {
+	for _, pattern := range []string{"courierimapuiddb", ".*/courierimapuiddb"} {
+		files, err := filepath.Glob(filepath.Join(s.MailDir(login), pattern))
+		if err != nil {
+			return err
+		}
+		for _, file := range files {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				return err
+			}
+			var version, validity int64
+			if _, err := fmt.Sscan(string(text), &version, &validity); err != nil {
+				return fmt.Errorf("read %s: %w", file, err)
+			}
+			old := bytes.Replace(text, fmt.Append(nil, validity), fmt.Append(nil, validity-2*24*3600), 1)
+			if err := os.WriteFile(file, old, 0o600); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// MailDir returns a user's Maildir.
+func (s *Server) MailDir(login string) string { return filepath.Join(s.dir, "mail", login, "Maildir") }
 
 // CA returns the PEM of the certificate authority that signed the server's certificate.
 func (s *Server) CA() []byte { return s.ca }

@@ -31,15 +31,16 @@ const (
 
 // Server is a running Cyrus.
 type Server struct {
-	root, dir  string // the unpacked package; configuration and mail
-	owner      string
-	uid, gid   int
-	ca         []byte
-	tls, plain int // ports
-	cmd        *exec.Cmd
-	exited     chan struct{}
-	stop       sync.Once
-	ended      error
+	root, dir   string // the unpacked package; configuration and mail
+	owner       string
+	uid, gid    int
+	ca          []byte
+	tls, plain  int // ports
+	cmd         *exec.Cmd
+	environment []string // of its programs
+	exited      chan struct{}
+	stop        sync.Once
+	ended       error
 
 	mu        sync.Mutex
 	passwords map[string]string
@@ -118,7 +119,8 @@ func (s *Server) run(ctx context.Context) error {
 	if err != nil || len(libraries) == 0 {
 		return errors.Join(err, errors.New("the package holds no libcyrus"))
 	}
-	s.cmd.Env = []string{"LD_LIBRARY_PATH=" + filepath.Dir(libraries[0]), "PATH=/usr/bin:/bin"}
+	s.environment = []string{"LD_LIBRARY_PATH=" + filepath.Dir(libraries[0]), "PATH=/usr/bin:/bin"}
+	s.cmd.Env = s.environment
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 	if err := s.cmd.Start(); err != nil {
 		s.cmd = nil
@@ -170,6 +172,43 @@ func (s *Server) Fill(ctx context.Context, login string, items []dovecot.Item) e
 	password := s.passwords[login]
 	s.mu.Unlock()
 	return deposit.Fill(ctx, deposit.Account{Addr: s.addr(s.plain), Login: login, Password: password, Separator: "/"}, items)
+}
+
+// Place puts messages into a user's INBOX by way of its spool, in their order: also what nobody could
+// append. The mailbox must hold none.
+func (s *Server) Place(ctx context.Context, login string, items []dovecot.Item) error {
+	dir, err := s.Spool(ctx, login)
+	if err != nil {
+		return err
+	}
+	for i, item := range items {
+		path := filepath.Join(dir, strconv.Itoa(i+1)+".")
+		if err := os.WriteFile(path, item.Message, 0o600); err != nil {
+			return fmt.Errorf("place a message: %w", err)
+		}
+		if err := errors.Join(s.own(path), os.Chtimes(path, item.Received, item.Received)); err != nil {
+			return fmt.Errorf("place a message: %w", err)
+		}
+	}
+	_, err = s.tool(ctx, "reconstruct", "user/"+login)
+	return err
+}
+
+// Spool returns the folder with the files of a user's INBOX.
+func (s *Server) Spool(ctx context.Context, login string) (dir string, err error) {
+	out, err := s.tool(ctx, "mbpath", "user/"+login)
+	return strings.TrimSpace(out), err
+}
+
+// tool runs one of Cyrus' own programs as its user.
+func (s *Server) tool(ctx context.Context, name string, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, filepath.Join(s.root, "usr/lib/cyrus/bin", name), append([]string{"-C", s.conf()}, args...)...)
+	cmd.Env = s.environment
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("run %s: %w\n%s", name, err, out)
+	}
+	return string(out), nil
 }
 
 // Admin returns the login and password of the administrator, who may open every mailbox by an

@@ -130,9 +130,17 @@ var maildirFlags = []struct {
 	letter byte
 }{{`\Draft`, 'D'}, {`\Flagged`, 'F'}, {`\Answered`, 'R'}, {`\Seen`, 'S'}, {`\Deleted`, 'T'}}
 
-// write puts a message into cur by way of tmp, as https://cr.yp.to/proto/maildir.html wants. Dovecot
-// gives UIDs in the order of the names and takes INTERNALDATE from the file's time.
+// write puts a message into a folder. Dovecot gives UIDs in the order of the names and takes
+// INTERNALDATE from the file's time.
 func (s *Server) write(dir string, item Item) error {
+	bare := bytes.Count(item.Message, []byte("\n")) - bytes.Count(item.Message, []byte("\r\n"))
+	return PutIntoMaildir(dir, item, fmt.Sprintf(",S=%d,W=%d", len(item.Message), len(item.Message)+bare), s.owner.own)
+}
+
+// PutIntoMaildir puts a message into cur by way of tmp, as https://cr.yp.to/proto/maildir.html wants.
+// Names are in the order of the calls; sizes is a part of them, such as ",S=123". own gives the file to
+// its owner.
+func PutIntoMaildir(dir string, item Item, sizes string, own func(path string) error) error {
 	suffix := []byte(":2,")
 	for _, f := range maildirFlags {
 		for _, flag := range item.Flags {
@@ -141,15 +149,13 @@ func (s *Server) write(dir string, item Item) error {
 			}
 		}
 	}
-	bare := bytes.Count(item.Message, []byte("\n")) - bytes.Count(item.Message, []byte("\r\n"))
 	now := time.Now()
-	name := fmt.Sprintf("%d.M%06dP%dQ%09d.local,S=%d,W=%d", now.Unix(), now.Nanosecond()/1000, os.Getpid(),
-		delivered.Add(1), len(item.Message), len(item.Message)+bare)
+	name := fmt.Sprintf("%d.M%06dP%dQ%09d.local%s", now.Unix(), now.Nanosecond()/1000, os.Getpid(), delivered.Add(1), sizes)
 	temp := filepath.Join(dir, "tmp", name)
 	if err := os.WriteFile(temp, item.Message, 0o600); err != nil {
 		return err
 	}
-	if err := s.owner.own(temp); err != nil {
+	if err := own(temp); err != nil {
 		return err
 	}
 	if !item.Received.IsZero() {

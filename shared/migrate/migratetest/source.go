@@ -65,6 +65,7 @@ type SourceMessage struct {
 	Content  []byte
 	Omit     bool   // FETCH leaves it out
 	Short    int    // so many times its body breaks off in the middle; below 0: always
+	Changed  int    // so many times it does not go on as it began; below 0: always
 	Refused  string // what the server says instead of giving the message; its header does not come either
 }
 
@@ -480,16 +481,20 @@ func (m *SourceMessage) info() migrate.MessageInfo {
 func (s *source) body(m SourceMessage) io.Reader {
 	s.box.mu.Lock()
 	defer s.box.mu.Unlock()
-	if m.Short == 0 {
+	if m.Short == 0 && m.Changed == 0 {
 		return bytes.NewReader(m.Content)
 	}
 	for _, stored := range s.current.messages {
-		if stored.UID == m.UID && stored.Short > 0 {
-			stored.Short--
+		if stored.UID == m.UID {
+			stored.Short -= min(1, max(0, stored.Short))
+			stored.Changed -= min(1, max(0, stored.Changed))
 		}
 	}
-	s.broken = true
-	return io.MultiReader(bytes.NewReader(m.Content[:len(m.Content)/2]), failingReader{broken("fetch", io.ErrUnexpectedEOF)})
+	err := broken("fetch", io.ErrUnexpectedEOF)
+	if s.broken = m.Changed == 0; !s.broken {
+		err = &migrate.Error{Op: "read message", UID: m.UID, Kind: migrate.Unreachable, Reason: migrate.Changed, Err: errors.New("it does not go on as it began")}
+	}
+	return io.MultiReader(bytes.NewReader(m.Content[:len(m.Content)/2]), failingReader{err})
 }
 
 type failingReader struct{ err error }

@@ -1,0 +1,70 @@
+package imapsource
+
+import (
+	"github.com/emersion/go-imap/v2"
+
+	"mailferry/shared/migrate"
+)
+
+// alone asks for one message that exists: by UID, then by sequence number, the only way to a server
+// that sends the UID behind the body. An answer counts at once, a lost connection only the third time.
+func (f *fetcher) alone(m located, gap error) error {
+	ended := false
+	for range 3 {
+		for _, try := range []func(located) (error, error){f.byUID, f.bySequence} {
+			before := f.losses
+			why, err := try(m)
+			if err != nil || f.got.Contains(m.UID) {
+				return err
+			}
+			if why != nil {
+				gap = why
+			}
+			if ended = f.losses > before; ended {
+				break
+			}
+		}
+		if !ended {
+			break
+		}
+	}
+	if gap == nil && f.replaced.Contains(m.UID) {
+		gap = errUnavailable
+	}
+	if gap == nil { // it may be gone by now
+		if left, _, err := f.existing(migrate.UIDsOf(m.UID)); err != nil || len(left) == 0 {
+			return err
+		}
+	}
+	f.suspects = append(f.suspects, f.suspect(m.MessageInfo, gap, ended))
+	return nil
+}
+
+func (f *fetcher) byUID(m located) (gap, err error) {
+	if f.s.bySequence {
+		return nil, nil
+	}
+	return f.run(imap.UIDSetNum(imap.UID(m.UID)), f.only(), &m.MessageInfo)
+}
+
+// bySequence asks by sequence number. These hold while no EXPUNGE came, and none may come in answer
+// to FETCH (RFC 9051 section 7.5.1).
+func (f *fetcher) bySequence(m located) (gap, err error) {
+	for range 3 {
+		on, before, where := f.s.session, f.s.expunged.Load(), uint32(0)
+		find := func(now located) error { where = now.seq; return nil }
+		if _, err := f.s.describe(f.ctx, migrate.UIDsOf(m.UID), find); err != nil || where == 0 {
+			return nil, err
+		}
+		if f.s.session == on && f.s.expunged.Load() == before {
+			gap, err = f.run(imap.SeqSetNum(where), f.only(), &m.MessageInfo)
+			f.s.bySequence = f.s.bySequence || f.got.Contains(m.UID)
+			return gap, err
+		}
+	}
+	return nil, nil
+}
+
+func (f *fetcher) only() *imap.FetchOptions {
+	return &imap.FetchOptions{UID: true, BodySection: []*imap.FetchItemBodySection{f.section}}
+}
