@@ -129,18 +129,21 @@ func (c *FolderCursor) renumbered(l listing) bool {
 
 func (m *mailboxRun) startOver(f *FolderCursor, state FolderState, existing UIDSet) {
 	f.UIDValidity = state.UIDValidity
-	f.Done, f.Freed, f.LeftOut, f.Unsettled = UIDSet{}, UIDSet{}, UIDSet{}, UIDSet{}
+	f.Done, f.Freed, f.LeftOut, f.Unsettled, f.Doubled = UIDSet{}, UIDSet{}, UIDSet{}, UIDSet{}, UIDSet{}
 	f.Counts, f.Stumbles, f.Known, f.Anchors = Counts{}, nil, FolderState{}, nil
 	f.Ledger = LedgerMark{Generation: f.Ledger.Generation + 1}
 	m.arrived = nil     // what it says of this folder does not count any more
 	after := time.Now() // of requests that may still act
-	m.cp.Doubtful = slices.DeleteFunc(m.cp.Doubtful, func(i *Intent) bool {
+	sent := false
+	theirs := func(i *Intent) bool {
 		if i.Folder == f.Key && i.After.After(after) {
 			after = i.After
 		}
+		sent = sent || i.Folder == f.Key && i.Sent
 		return i.Folder == f.Key
-	})
-	m.doubt(f, existing, f.View, after)
+	}
+	m.cp.Doubtful, m.cp.Again = slices.DeleteFunc(m.cp.Doubtful, theirs), slices.DeleteFunc(m.cp.Again, theirs)
+	m.doubt(f, &Intent{UIDs: existing, Anywhere: f.View, After: after, Sent: sent})
 }
 
 // free takes UIDs that the server may give once more out of what is done: those from UIDNEXT on.

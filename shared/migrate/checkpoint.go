@@ -67,6 +67,7 @@ type Checkpoint struct {
 	Notes     []FolderNote    `json:"notes,omitempty"`    // about folders, for the administrator
 	Intent    *Intent         `json:"intent,omitempty"`   // the window being written
 	Doubtful  []*Intent       `json:"doubtful,omitempty"` // windows whose outcome has to be looked up
+	Again     []*Intent       `json:"again,omitempty"`    // messages written again after a look-up, to be looked up once more; one entry a folder
 	Passes    int             `json:"passes,omitempty"`   // times every folder was found fully done
 	Started   time.Time       `json:"started,omitzero"`   // the first run
 	Ended     time.Time       `json:"ended,omitzero"`     // the last sync that found nothing left
@@ -100,6 +101,7 @@ type FolderCursor struct {
 	LeftOut     UIDSet       `json:"leftOut,omitzero"`   // of Done: what the filter left out
 	Unsettled   UIDSet       `json:"unsettled,omitzero"` // of Done: the folder went away before they could be looked up
 	Done        UIDSet       `json:"done"`               // UIDs with an outcome in the ledger
+	Doubled     UIDSet       `json:"doubled,omitzero"`   // of Done: the target has one copy more, by a request that acted very late
 	Freed       UIDSet       `json:"freed,omitzero"`     // UIDs that had one and that the server may have given to other messages
 	Ledger      LedgerMark   `json:"ledger"`
 	Counts      Counts       `json:"counts"`
@@ -152,6 +154,7 @@ type Intent struct {
 	// Anywhere: the folder shows what other folders hold, so one copy anywhere is enough.
 	Anywhere bool      `json:"anywhere,omitempty"`
 	After    time.Time `json:"after,omitzero"` // not to be looked up before: a request of the past may still act
+	Sent     bool      `json:"sent,omitempty"` // such a request may have been made
 }
 
 // Counts sums up all folders.
@@ -240,7 +243,7 @@ func parseCheckpoint(content []byte) (*Checkpoint, error) {
 	if err == nil {
 		err = json.Unmarshal(content, c)
 	}
-	if err == nil && (head.Version < 1 || !c.Mailbox.ID.Valid() || slices.Contains(c.Folders, nil) || slices.Contains(c.Doubtful, nil)) {
+	if err == nil && (head.Version < 1 || !c.Mailbox.ID.Valid() || slices.Contains(c.Folders, nil) || slices.Contains(c.Doubtful, nil) || slices.Contains(c.Again, nil)) {
 		err = errors.New("no version, no mailbox id or an empty entry")
 	}
 	if err != nil {

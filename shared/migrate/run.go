@@ -265,7 +265,7 @@ func (m *mailboxRun) begin() (runs bool) {
 		c.State = IncrementalSyncing
 	}
 	if c.Intent != nil { // a predecessor was writing these when it died
-		c.Intent.After = time.Now().Add(m.Limits.LongestRequest).UTC()
+		c.Intent.Sent, c.Intent.After = true, time.Now().Add(m.Limits.LongestRequest).UTC()
 		c.Doubtful, c.Intent = append(c.Doubtful, c.Intent), nil
 	}
 	c.moveTo(Running, time.Time{})

@@ -48,6 +48,9 @@ func (m *mailboxRun) settle(intent *Intent) error {
 	}
 	intent.UIDs = intent.UIDs.Minus(part.UIDs)
 	m.cp.Doubtful = slices.DeleteFunc(m.cp.Doubtful, func(i *Intent) bool { return i.UIDs.Empty() })
+	if intent.Sent {
+		m.again(f, absent)
+	}
 	return m.resend(f, absent)
 }
 
@@ -181,7 +184,7 @@ func (m *mailboxRun) takeUp(f *FolderCursor) {
 	}
 	f.Done = f.Done.Minus(f.Unsettled)
 	f.Counts.Skipped -= f.Unsettled.Len()
-	m.doubt(f, f.Unsettled, f.View, time.Now())
+	m.doubt(f, &Intent{UIDs: f.Unsettled, Anywhere: f.View, After: time.Now()})
 	f.Unsettled, f.Known = UIDSet{}, FolderState{}
 }
 

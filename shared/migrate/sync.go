@@ -69,6 +69,9 @@ func (m *mailboxRun) sync() error {
 	if err := m.settleAll(); err != nil {
 		return err
 	}
+	if err := m.lookAgain(); err != nil {
+		return err
+	}
 	if later != nil {
 		return later
 	}
@@ -82,12 +85,16 @@ func (m *mailboxRun) finishPass() error {
 		m.next = c.nextDoubt().After
 		return nil
 	}
-	c.Deaths, c.Restores = 0, 0
-	c.Passes, c.Ended = c.Passes+1, time.Now().UTC()
 	ordered, err := completionOrdered(m.ctx, m.Store, m.endpoint.Name, c.Mailbox.Batch)
 	if err != nil {
 		return err
 	}
+	if ordered && len(c.Again) > 0 {
+		m.next = earliest(c.Again)
+		return nil
+	}
+	c.Deaths, c.Restores = 0, 0
+	c.Passes, c.Ended = c.Passes+1, time.Now().UTC()
 	if !ordered {
 		c.State, m.next = Synced, time.Now().Add(time.Duration(m.endpoint.SyncEvery))
 		return nil
@@ -227,7 +234,7 @@ func (m *mailboxRun) syncFolder(f *FolderCursor, r *reader, s *shelf) error {
 	}
 	m.listed(f, s.listing)
 	if f.View {
-		m.doubt(f, s.listing.existing.Minus(f.Done).Minus(m.doubtful(f.Key)), true, time.Now())
+		m.doubt(f, &Intent{UIDs: s.listing.existing.Minus(f.Done).Minus(m.doubtful(f.Key)), Anywhere: true, After: time.Now()})
 	} else if err := m.makeFolder(f); err != nil { // an empty one, too
 		return err
 	} else if err := m.bringOver(f, r, s); err != nil {
@@ -283,9 +290,10 @@ func (m *mailboxRun) reopen(f *FolderCursor) error {
 }
 
 // doubt has messages looked up before they are written.
-func (m *mailboxRun) doubt(f *FolderCursor, uids UIDSet, anywhere bool, after time.Time) {
-	if !uids.Empty() {
-		m.cp.Doubtful = append(m.cp.Doubtful, &Intent{Folder: f.Key, UIDs: uids, Anywhere: anywhere, After: after.UTC()})
+func (m *mailboxRun) doubt(f *FolderCursor, i *Intent) {
+	if !i.UIDs.Empty() {
+		i.Folder, i.After = f.Key, i.After.UTC()
+		m.cp.Doubtful = append(m.cp.Doubtful, i)
 	}
 }
 

@@ -255,6 +255,9 @@ func (m *mailboxRun) report() error {
 		if err != nil {
 			return err
 		}
+		for uid := range f.Doubled.Descending {
+			r.Exceptions = append(r.Exceptions, Exception{f.Name, uid, Migrated, "the target has it twice: the answer to a first request got lost, and it acted after the longest request time"})
+		}
 		r.Folders = append(r.Folders, line)
 	}
 	content, err := json.MarshalIndent(r, "", "  ")

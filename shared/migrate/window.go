@@ -59,7 +59,7 @@ func (m *mailboxRun) window(f *FolderCursor, r *reader, w *window) error {
 		f.anchorAll(results)
 	}
 	if !doubtful.Empty() {
-		m.cp.Doubtful = append(m.cp.Doubtful, &Intent{Folder: f.Key, UIDs: doubtful, Anywhere: f.View, After: time.Now().Add(m.Limits.LongestRequest).UTC()})
+		m.cp.Doubtful = append(m.cp.Doubtful, &Intent{Folder: f.Key, UIDs: doubtful, Anywhere: f.View, Sent: true, After: time.Now().Add(m.Limits.LongestRequest).UTC()})
 	}
 	m.cp.Intent = nil
 	return errors.Join(writeErr, err)
