@@ -53,12 +53,15 @@ type listing struct {
 // that is as it was vouches for the others: UIDNEXT falls also on servers that take the highest UID for
 // it, and where EXAMINE does not tell it.
 func (c *FolderCursor) odd(l listing) string {
-	if len(l.few) > 0 {
-		for _, i := range l.few {
-			if mark := c.Anchors[i.UID]; mark != i.mark() {
-				return fmt.Sprintf("UID %d is described as %s and was %s", i.UID, i.mark(), mark)
-			}
+	vouched := false
+	for _, i := range l.few {
+		mark, ok := c.Anchors[i.UID]
+		if ok && mark != i.mark() {
+			return fmt.Sprintf("UID %d is described as %s and was %s", i.UID, i.mark(), mark)
 		}
+		vouched = vouched || ok
+	}
+	if vouched {
 		return ""
 	}
 	known, next := c.Known, c.Known.UIDNext
@@ -118,7 +121,9 @@ func (m *mailboxRun) listed(f *FolderCursor, l listing) {
 	f.UIDValidity = l.state.UIDValidity
 	f.free(l)
 	for _, i := range l.few {
-		f.anchor(i.UID, i.mark())
+		if f.Anchors[i.UID] != "" {
+			f.anchor(i.UID, i.mark())
+		}
 	}
 }
 

@@ -204,7 +204,10 @@ func (h *hand) read(w *window) error {
 	err := h.fetch(w)
 	var missing []Record
 	if err == nil {
-		missing, err = h.account(w.uids.Minus(w.received))
+		missing, err = h.account(w, w.uids.Minus(w.received))
+	}
+	if err == nil && !w.came && w.refusal != "" {
+		err = h.blameless(w)
 	}
 	if h.yields(err) {
 		h.change(func() {
@@ -243,6 +246,13 @@ func (h *hand) receive(w *window, info MessageInfo, octets int64, body io.Reader
 	}
 	h.change(func() {
 		w.received.Add(info.UID)
+		if j.refused {
+			w.refusal = j.reason
+		} else {
+			w.came = true
+			w.shelf.came.Add(info.UID)
+			w.shelf.came = w.shelf.came.Newest(maxAnchors)
+		}
 		if w.ready = append(w.ready, j); w.shelf.dropped {
 			w.free()
 		}
@@ -251,7 +261,7 @@ func (h *hand) receive(w *window, info MessageInfo, octets int64, body io.Reader
 }
 
 // account gives an outcome to what was requested and did not come: gone since, or not delivered.
-func (h *hand) account(missing UIDSet) ([]Record, error) {
+func (h *hand) account(w *window, missing UIDSet) ([]Record, error) {
 	if missing.Empty() {
 		return nil, nil
 	}
@@ -264,6 +274,7 @@ func (h *hand) account(missing UIDSet) ([]Record, error) {
 		r := Record{UID: u, Outcome: Skipped, Reason: "removed at the source before it was fetched"}
 		if still.Contains(u) {
 			r.Outcome, r.Reason = NotMigrated, "the source server lists this message but does not deliver it"
+			h.change(func() { w.refusal = r.Reason })
 		}
 		records = append(records, r)
 	}

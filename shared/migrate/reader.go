@@ -48,6 +48,7 @@ type shelf struct {
 	begun     bool
 	measuring bool
 	rest      UIDSet    // not cut into windows yet
+	came      UIDSet    // some messages that did, the newest
 	toRead    []*window // that no hand has taken
 	toWrite   []*window // that the run has not taken
 	current   *window   // that the run has taken last
@@ -65,6 +66,10 @@ type window struct {
 	received UIDSet
 	ready    []job    // received, not written yet
 	missing  []Record // outcomes of what does not come
+	came     bool     // a message
+	refusal  string   // the server's words for one that did not come
+	nothing  bool     // of the folder comes, as far as is known
+	ill      bool     // not even what came before
 	over     bool     // nothing more comes
 	err      error    // why
 }

@@ -1,5 +1,7 @@
 package migrate
 
+import "errors"
+
 // maxRefusals is how often a folder that cannot be opened, or made at the target, holds the mailbox up.
 const maxRefusals = 3
 
@@ -10,6 +12,9 @@ func (f *FolderCursor) refuse(err error) error {
 	if err == nil {
 		f.Refusals, f.Refusal = 0, ""
 		return nil
+	}
+	if errors.Is(err, errNothingComes) {
+		return err // has a count of its own
 	}
 	f.Refusals, f.Refusal = f.Refusals+1, err.Error()
 	if f.Refusals < maxRefusals {

@@ -17,6 +17,7 @@ type job struct {
 	spool   *spooled
 	outcome Outcome
 	reason  string
+	refused bool // the source does not deliver it
 }
 
 // result is what became of it. Without a record, nothing is known to have happened; doubtful means
@@ -48,6 +49,14 @@ func (m *mailboxRun) window(f *FolderCursor, r *reader, w *window) error {
 		for _, missing := range w.missing {
 			missing.Epoch = m.cp.Epoch
 			records = append(records, missing)
+		}
+	}
+	switch came, nothing := r.gave(w); {
+	case came:
+		f.Ill = nil
+	case nothing && err == nil && writeErr == nil:
+		if err = f.suffer(w, m.cp.Epoch); err != nil {
+			records = nil
 		}
 	}
 	f.blame(err)
@@ -124,7 +133,7 @@ func (m *mailboxRun) spool(ctx context.Context, turn <-chan struct{}, waits func
 	j.spool, err = m.Spool.Fill(ctx, turn, waits, octets, body)
 	switch {
 	case KindOf(err) == Unreadable:
-		j.outcome, j.reason = NotMigrated, err.Error()
+		j.outcome, j.reason, j.refused = NotMigrated, err.Error(), true
 		return nil
 	case err != nil:
 		return at(err, j.info.UID)

@@ -34,6 +34,9 @@ type SourceMailbox struct {
 	MaxConnections int
 	// CrowdedKind is the error's kind when they are too many; empty is Throttled.
 	CrowdedKind migrate.Kind
+	// Refuses says what the server answers instead of giving a message; empty is that it gives it. Its
+	// calls do not overlap.
+	Refuses func(folder string, uid migrate.UID) string
 	// Connected is told 1 for each connection and -1 for its end.
 	Connected func(int)
 
@@ -436,7 +439,7 @@ func (s *source) Headers(ctx context.Context, uids migrate.UIDSet, yield func(mi
 		return err
 	}
 	for _, m := range s.current.Messages() {
-		if !uids.Contains(m.UID) || m.Refused != "" {
+		if !uids.Contains(m.UID) || s.refusal(m) != "" {
 			continue
 		}
 		header, _, _ := bytes.Cut(m.Content, []byte("\r\n\r\n"))
@@ -462,15 +465,25 @@ func (s *source) Fetch(ctx context.Context, uids migrate.UIDSet, yield func(migr
 			continue // removed meanwhile
 		}
 		octets, body := int64(len(m.Content)), s.body(m)
-		if m.Refused != "" {
+		if words := s.refusal(m); words != "" {
 			octets, body = 0, failingReader{&migrate.Error{Op: "fetch message", Folder: s.current.listed.Name, UID: m.UID,
-				Kind: migrate.Unreadable, Err: errors.New(m.Refused)}}
+				Kind: migrate.Unreadable, Err: errors.New(words)}}
 		}
 		if err := yield(m.info(), octets, body); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// refusal is what the server says instead of giving the message.
+func (s *source) refusal(m SourceMessage) string {
+	if m.Refused != "" || s.box.Refuses == nil {
+		return m.Refused
+	}
+	s.box.hooks.Lock()
+	defer s.box.hooks.Unlock()
+	return s.box.Refuses(s.current.listed.Name, m.UID)
 }
 
 func (m *SourceMessage) info() migrate.MessageInfo {
