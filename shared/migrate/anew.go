@@ -35,7 +35,7 @@ func (c *FolderCursor) anchor(uid UID, mark string) {
 
 // past is what a reader holds against the server's list: a copy, since the run goes on.
 func (c *FolderCursor) past() *FolderCursor {
-	return &FolderCursor{Key: c.Key, Name: c.Name, UIDValidity: c.UIDValidity, Ledger: c.Ledger, Done: c.Done, Freed: c.Freed, Known: c.Known, Anchors: c.Anchors}
+	return &FolderCursor{Key: c.Key, Name: c.Name, UIDValidity: c.UIDValidity, Ledger: c.Ledger, Done: c.Done, Freed: c.Freed, Known: c.Known, Anchors: c.Anchors, Marked: c.Marked}
 }
 
 // anchored are the UIDs of the anchors.
@@ -46,6 +46,7 @@ type listing struct {
 	state    FolderState
 	existing UIDSet
 	few      []MessageInfo // of the anchors
+	unmarked UIDSet        // those that are not marked \Deleted any more
 	anew     bool          // the UIDs name other messages than before
 }
 
@@ -120,6 +121,7 @@ func (m *mailboxRun) listed(f *FolderCursor, l listing) {
 	}
 	f.UIDValidity = l.state.UIDValidity
 	f.free(l)
+	f.unmark(l.unmarked)
 	for _, i := range l.few {
 		if f.Anchors[i.UID] != "" {
 			f.anchor(i.UID, i.mark())
@@ -135,7 +137,7 @@ func (c *FolderCursor) renumbered(l listing) bool {
 func (m *mailboxRun) startOver(f *FolderCursor, state FolderState, existing UIDSet) {
 	f.UIDValidity = state.UIDValidity
 	f.Done, f.Freed, f.LeftOut, f.Unsettled, f.Doubled = UIDSet{}, UIDSet{}, UIDSet{}, UIDSet{}, UIDSet{}
-	f.Counts, f.Stumbles, f.Known, f.Anchors = Counts{}, nil, FolderState{}, nil
+	f.Counts, f.Stumbles, f.Known, f.Anchors, f.Marked = Counts{}, nil, FolderState{}, nil, UIDSet{}
 	f.Ledger = LedgerMark{Generation: f.Ledger.Generation + 1}
 	m.arrived = nil     // what it says of this folder does not count any more
 	after := time.Now() // of requests that may still act
@@ -161,6 +163,7 @@ func (c *FolderCursor) free(l listing) {
 		return
 	}
 	c.Done, c.LeftOut, c.Unsettled = c.Done.Minus(freed), c.LeftOut.Minus(freed), c.Unsettled.Minus(freed)
+	c.Marked = c.Marked.Minus(freed)
 	c.Freed.Union(freed)
 	c.Anchors = maps.Clone(c.Anchors)
 	maps.DeleteFunc(c.Anchors, func(uid UID, _ string) bool { return freed.Contains(uid) })

@@ -112,6 +112,7 @@ type FolderCursor struct {
 	Refusals    int          `json:"refusals,omitempty"` // syncs in a row that could not open it or make its folder
 	Refusal     string       `json:"refusal,omitempty"`  // what the last of them met
 	Stumbles    map[UID]int  `json:"stumbles,omitempty"` // times the connection broke within this message
+	Marked      UIDSet       `json:"marked,omitzero"`    // of Done: left out because they were marked \Deleted
 	// Ill: none of its messages came the last time; nil is that one did, or that none was asked for.
 	Ill *Illness `json:"ill,omitempty"`
 	// Anchors are the newest messages that came, by what the source says of them, see MessageInfo.mark.

@@ -78,6 +78,9 @@ func (h *hand) list(s *shelf) error {
 	l, err := survey(h.ctx, h.source, s.name, few)
 	if err == nil {
 		l.anew, err = h.run.isAnew(h.ctx, h.source, s.past, l)
+		if err == nil && !l.anew {
+			l.unmarked, err = h.unmarked(s.past.Marked.And(l.existing))
+		}
 	} else if whole {
 		h.change(func() { h.plain = true }) // it may be a description that breaks the connection
 	}
@@ -89,7 +92,7 @@ func (h *hand) list(s *shelf) error {
 		s.listed, s.at, s.state, s.listing, s.err = true, at, l.state, l, err
 		// Where every UID was given anew, every message is looked up before it is read.
 		if err == nil && !s.dropped && !s.closed && !s.past.renumbered(l) {
-			s.rest = l.existing.Minus(s.done)
+			s.rest = l.existing.Minus(s.done.Minus(l.unmarked))
 			if whole {
 				h.cutDescribed(s, l.few)
 			}
@@ -153,7 +156,7 @@ func (h *hand) measure(s *shelf) error {
 	h.mu.Unlock()
 	infos := make(map[UID]MessageInfo)
 	var err error
-	if part.Len() > 1 || h.run.endpoint.asksDates() { // one is a window, whatever its size
+	if part.Len() > 1 || h.run.endpoint.asksInfo() { // one is a window, whatever its size
 		h.source.Aim(s.name, s.state.UIDValidity, nil)
 		err = h.source.Describe(h.ctx, part, func(i MessageInfo) error { infos[i.UID] = i; return nil })
 	}
@@ -174,7 +177,7 @@ func (h *hand) measure(s *shelf) error {
 }
 
 // cut makes windows of messages, the newest first: as many as fit one, at least one. Those that stay
-// behind for their date are windows that need no reading.
+// behind for their mark or date are windows that need no reading.
 func (h *hand) cut(s *shelf, uids UIDSet, infos map[UID]MessageInfo) {
 	left, records := h.run.endpoint.leftOut(infos)
 	if !left.Empty() {

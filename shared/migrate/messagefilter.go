@@ -59,6 +59,11 @@ func (f MessageFilter) fingerprint() string {
 
 // refilter takes up again what another filter left out.
 func (m *mailboxRun) refilter() {
+	if m.endpoint.Deleted != SkipDeleted {
+		for _, f := range m.cp.Folders {
+			f.unmark(f.Marked)
+		}
+	}
 	filter := m.endpoint.MessageFilter.fingerprint()
 	if filter == m.cp.Filter {
 		return
@@ -76,14 +81,21 @@ func (e Endpoint) asksDates() bool {
 	return (!e.Since.IsZero() || !e.Before.IsZero()) && e.Received.internal()
 }
 
-// leftOut returns the records of those messages that stay behind for their date. A date that stands in
-// the header is seen when the message is read.
+// asksInfo reports whether messages stay behind for what the server tells of them.
+func (e Endpoint) asksInfo() bool { return e.asksDates() || e.Deleted == SkipDeleted }
+
+// leftOut returns the records of those messages that stay behind for their mark or their date. A date
+// that stands in the header is seen when the message is read.
 func (e Endpoint) leftOut(infos map[UID]MessageInfo) (left UIDSet, records []Record) {
-	if !e.asksDates() {
+	if !e.asksInfo() {
 		return left, nil
 	}
 	for _, uid := range slices.Sorted(maps.Keys(infos)) {
-		if why := e.byDate(infos[uid].Received); why != "" {
+		why := e.byMark(infos[uid].Flags)
+		if why == "" && e.asksDates() {
+			why = e.byDate(infos[uid].Received)
+		}
+		if why != "" {
 			left.Add(uid)
 			records = append(records, Record{UID: uid, Outcome: LeftOut, Reason: why})
 		}

@@ -133,6 +133,50 @@ func TestMarkedDeleted(t *testing.T) {
 	}
 }
 
+// TestMarkIsTakenAway un-deletes a message that was skipped for its mark: the next sync brings it, also
+// where the server's states do not change. The body of a marked one is not asked for.
+func TestMarkIsTakenAway(t *testing.T) {
+	for k := range 25 {
+		bubble(t, fmt.Sprint("killed at ", k), func(t *testing.T, w *migratetest.World) {
+			w.Endpoint = func(e *migrate.Endpoint) { e.Deleted = migrate.SkipDeleted }
+			b := oneMailbox(t, w, 3)
+			inbox := b.Source.Folder("INBOX")
+			one := inbox.Add(migratetest.Message("d", "deleted", 300), received, migrate.Seen, migrate.Deleted)
+			two := inbox.Add(migratetest.Message("e", "deleted too", 300), received, migrate.Deleted)
+			b.Source.Before = func(op, _ string, uid migrate.UID) error {
+				if op == "fetch" && uid == two.UID || op == "fetch" && uid == one.UID && migrate.HasFlag(one.Flags, migrate.Deleted) {
+					t.Errorf("the body of UID %d is asked for", uid)
+				}
+				return nil
+			}
+			w.Settle(t)
+			w.Sync(t)
+			if n := wantState(t, w, b, migrate.Synced).Counts(); n.Migrated != 3 || n.Skipped != 2 {
+				t.Errorf("counts %+v", n)
+			}
+			one.Flags = []migrate.Flag{migrate.Seen}
+			w.Kills = []int{0, 0, k}
+			w.Sync(t)
+			w.Settle(t)
+			c := wantState(t, w, b, migrate.Synced)
+			if n := c.Counts(); n.Migrated+n.Found != 4 || n.Skipped != 1 || c.Folders[0].Marked.String() != "5" {
+				t.Errorf("counts %+v, marked %s", n, c.Folders[0].Marked)
+			}
+			wantContents(t, b, "(inbox): deleted letter 0 letter 1 letter 2")
+			if k > 0 {
+				return
+			}
+			setEndpoint(t, w, func(*migrate.Endpoint) {})
+			b.Source.Before = nil
+			w.Complete(t)
+			wantContents(t, b, "(inbox): deleted deleted too letter 0 letter 1 letter 2")
+			if n := wantState(t, w, b, migrate.Completed).Counts(); n.Skipped != 0 {
+				t.Errorf("counts %+v", n)
+			}
+		})
+	}
+}
+
 // TestReceivedFromTheHeader writes messages with the date of their header, and finds them by it.
 func TestReceivedFromTheHeader(t *testing.T) {
 	bubble(t, "", func(t *testing.T, w *migratetest.World) {

@@ -272,7 +272,8 @@ func (m *mailboxRun) unchanged() map[*FolderCursor]bool {
 	}
 	quiet := make(map[*FolderCursor]bool)
 	for name, state := range m.states {
-		if f := byName[name]; f != nil && state == f.Known {
+		// Who takes the mark \Deleted away changes HIGHESTMODSEQ at most.
+		if f := byName[name]; f != nil && state == f.Known && (f.Marked.Empty() || state.HighestModSeq != 0) {
 			f.Total, quiet[f] = state.Messages, true
 		}
 	}

@@ -122,8 +122,8 @@ func (r *reader) feed(ctx context.Context, w *window, jobs chan<- job) error {
 // spool reads the message. One that is left out or that the source does not deliver gets its outcome
 // here.
 func (m *mailboxRun) spool(ctx context.Context, turn <-chan struct{}, waits func(bool), j *job, octets int64, body io.Reader) (err error) {
-	if m.endpoint.Deleted == SkipDeleted && HasFlag(j.info.Flags, Deleted) {
-		j.outcome, j.reason = Skipped, `it is marked \Deleted at the source, and the endpoint says to skip such`
+	if why := m.endpoint.byMark(j.info.Flags); why != "" {
+		j.outcome, j.reason = LeftOut, why
 		return nil
 	}
 	if why := m.endpoint.MessageFilter.bySize(octets); why != "" {
@@ -294,6 +294,8 @@ func (f *FolderCursor) absorb(records []Record) {
 			switch {
 			case r.Outcome == LeftOut && r.Reason == folderGone:
 				f.Unsettled.Add(r.UID)
+			case r.Outcome == LeftOut && r.Reason == markedDeleted:
+				f.Marked.Union(UIDsOf(r.UID)) // a reader has the old set
 			case r.Outcome == LeftOut:
 				f.LeftOut.Add(r.UID)
 			}
