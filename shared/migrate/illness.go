@@ -79,3 +79,14 @@ func (h *hand) blameless(w *window) (err error) {
 	h.change(func() { w.nothing, w.ill = !came, !probes.Empty() && !came })
 	return err
 }
+
+// headerless finds out whether the server still gives the header of a message of the open folder that
+// came before, if none of those came that are in doubt; otherwise it is waited for as for messages.
+func (m *mailboxRun) headerless(f *FolderCursor) error {
+	came := false
+	err := m.source.Headers(m.ctx, f.anchored(), func(MessageInfo, []byte) error { came = true; return nil })
+	if err != nil || came {
+		return err
+	}
+	return f.suffer(&window{ill: len(f.Anchors) > 0, refusal: "nothing of their headers"}, m.cp.Epoch)
+}

@@ -1,6 +1,7 @@
 package migrate_test
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -91,5 +92,33 @@ func TestServerFallsIll(t *testing.T) {
 				t.Errorf("counts %+v", c)
 			}
 		})
+	}
+}
+
+// TestServerFallsIllInDoubt loses an answer and then gives no header to look the message up with, for a
+// while.
+func TestServerFallsIllInDoubt(t *testing.T) {
+	for _, n := range []int{1, 4} {
+		for long, failed := range map[time.Duration]int{30 * time.Minute: 0, 99 * time.Hour: 1} {
+			bubble(t, fmt.Sprint(n, " ", long), func(t *testing.T, w *migratetest.World) {
+				b := oneMailbox(t, w, n)
+				left := 1
+				b.Target.Fault = func([]byte) migratetest.Fault {
+					if left--; left < 0 {
+						return migratetest.Fault{}
+					}
+					refusing(b, "INBOX", long)
+					return migratetest.Fault{Do: true, Err: &migrate.Error{Op: "append", Kind: migrate.Unreachable, Unknown: true, Err: errors.New("lost")}}
+				}
+				w.Run(t, 99*time.Hour, func() bool {
+					c := w.Checkpoint(t, b.Mailbox.ID)
+					return c.State == migrate.Synced && c.Phase == migrate.Waiting
+				})
+				c := w.Checkpoint(t, b.Mailbox.ID).Counts()
+				if len(b.Target.Messages())+c.Failed < n || failed == 0 && (c.Failed > 0 || c.Found != 1 || c.Migrated != n-1) || failed > 0 && c.Failed == 0 {
+					t.Errorf("counts %+v, %d at the target", c, len(b.Target.Messages()))
+				}
+			})
+		}
 	}
 }

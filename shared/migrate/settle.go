@@ -116,7 +116,7 @@ func (m *mailboxRun) lookUp(f *FolderCursor, intent *Intent) (UIDSet, error) {
 	if err := m.countFree(groups, intent); err != nil {
 		return UIDSet{}, err
 	}
-	records, err := m.accountDoubtful(f, missing)
+	records, err := m.accountDoubtful(f, missing, len(groups) > 0)
 	if err != nil {
 		return UIDSet{}, err
 	}
@@ -138,8 +138,9 @@ func (m *mailboxRun) lookUp(f *FolderCursor, intent *Intent) (UIDSet, error) {
 	return absent, m.record(f, records)
 }
 
-// accountDoubtful gives an outcome to messages whose header did not come: gone, or not to be had.
-func (m *mailboxRun) accountDoubtful(f *FolderCursor, missing UIDSet) ([]Record, error) {
+// accountDoubtful gives an outcome to messages whose header did not come: gone, or not to be had. Where
+// no other came either, the server may be ill.
+func (m *mailboxRun) accountDoubtful(f *FolderCursor, missing UIDSet, others bool) ([]Record, error) {
 	if missing.Empty() {
 		return nil, nil
 	}
@@ -150,6 +151,13 @@ func (m *mailboxRun) accountDoubtful(f *FolderCursor, missing UIDSet) ([]Record,
 	still, err := m.source.UIDs(m.ctx, ranges[0].First, missing.Max())
 	if err != nil {
 		return nil, err
+	}
+	if others {
+		f.Ill = nil
+	} else if !missing.And(still).Empty() {
+		if err := m.headerless(f); err != nil {
+			return nil, err
+		}
 	}
 	records := skipped(missing.Minus(still), m.cp.Epoch)
 	for u := range missing.And(still).Descending {
