@@ -2,7 +2,6 @@ package migrate
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -27,7 +26,6 @@ const (
 	firstRest   = 15 * time.Minute
 	longestRest = 6 * time.Hour
 	brakeProbe  = 2 * time.Minute // for the one mailbox that tries
-	brakeTries  = 5               // to write against other instances
 )
 
 // brakeState is the blob.
@@ -108,38 +106,7 @@ func (b Brake) Reset(ctx context.Context, endpoint string) error {
 	})
 }
 
-// change reads the state and writes it back if to changes it, against the writes of others. One that
-// cannot be read is begun anew.
+// change changes what is known of an endpoint.
 func (b Brake) change(ctx context.Context, endpoint string, to func(*brakeState) bool) error {
-	for range brakeTries {
-		content, tag, err := b.Store.Get(ctx, brakeName(endpoint))
-		condition := Condition{Match: tag}
-		if errors.Is(err, ErrNotFound) {
-			condition, err = Condition{Absent: true}, nil
-		}
-		if err != nil {
-			return fmt.Errorf("read the endpoint's brake: %w", err)
-		}
-		s := brakeState{Version: 1}
-		if content != nil && json.Unmarshal(content, &s) != nil {
-			s = brakeState{Version: 1}
-		}
-		if s.Version > 1 {
-			return nil // a newer program's to deal with
-		}
-		if !to(&s) {
-			return nil
-		}
-		content, err = json.Marshal(s)
-		if err == nil {
-			_, err = b.Store.Put(ctx, brakeName(endpoint), content, nil, condition)
-		}
-		if err == nil {
-			return nil
-		}
-		if !errors.Is(err, ErrConflict) {
-			return fmt.Errorf("write the endpoint's brake: %w", err)
-		}
-	}
-	return &Error{Op: "write the endpoint's brake", Kind: Throttled, RetryAfter: time.Second, Err: errors.New("others keep changing it")}
+	return amend(ctx, b.Store, brakeName(endpoint), "the endpoint's brake", brakeState{Version: amendVersion}, to)
 }

@@ -60,6 +60,7 @@ type Checkpoint struct {
 	Deaths    int             `json:"deaths,omitempty"`   // runs that vanished since the last progress
 	Restores  int             `json:"restores,omitempty"` // wake-ups restored since the last progress
 	Failures  int             `json:"failures,omitempty"` // runs that ended with an error since the last progress
+	Outside   int             `json:"outside,omitempty"`  // runs in a row that the source server did not let in
 	Problem   *Problem        `json:"problem,omitempty"`
 	Folders   []*FolderCursor `json:"folders,omitempty"`
 	Rules     string          `json:"rules,omitempty"`    // fingerprint of the folder rules that the places follow

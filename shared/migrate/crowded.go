@@ -11,11 +11,20 @@ type Crowded struct {
 // crowdedFor is how long a refusal counts for each connection: the cap falls at once and rises slowly.
 const crowdedFor = time.Hour
 
-// connections is how many the run may have to the source.
+// connections is how many the run may have to the source now. It may be called from any goroutine.
 func (m *mailboxRun) connections() int {
 	n := m.endpoint.Connections
 	if c := m.cp.Crowded; c != nil {
 		n = min(n, c.Connections+int(time.Since(c.At)/crowdedFor))
 	}
-	return max(1, n)
+	return max(1, min(n, int(m.part.Load())))
+}
+
+// dialsAtOnce bounds the connections that a server which has enough refuses. Some count such for wrong
+// passwords, and an administrator's account is the same for all mailboxes.
+func (r *reader) dialsAtOnce() int {
+	if r.run.endpoint.Admin != nil {
+		return 1
+	}
+	return 2
 }

@@ -49,6 +49,9 @@ type Endpoint struct {
 	Deleted     DeletedRule   `json:"deleted,omitempty"`   // what becomes of messages marked \Deleted, default unflag
 	Received    ReceivedOrder `json:"received,omitempty"`  // where the received date is taken from, default internal
 	Preflight   bool          `json:"preflight,omitempty"` // look at new mailboxes and move nothing until OrderStart
+
+	MaxConnections int `json:"maxConnections,omitempty"` // to the server for all mailboxes, default Slots × Connections
+
 	FolderRules
 	MessageFilter
 }
@@ -115,6 +118,7 @@ func (e Endpoint) validate() error {
 	bad(e.Slots >= 1 && e.Slots <= 1000, "slots %d is not within 1 to 1000", e.Slots)
 	bad(e.Compress == CompressAuto || e.Compress == CompressOff, "compress %q is none of auto, off", e.Compress)
 	bad(e.Connections >= 1 && e.Connections <= 16, "connections %d is not within 1 to 16", e.Connections)
+	bad(e.MaxConnections >= 0 && e.MaxConnections <= 16000, "maxConnections %d is not within 1 to 16000", e.MaxConnections)
 	_, err := e.FolderRules.compile()
 	errs = append(errs, err, e.MessageFilter.validate())
 	bad(time.Duration(e.SyncEvery) >= time.Second, "syncEvery %s is below one second", time.Duration(e.SyncEvery))

@@ -50,10 +50,25 @@ func (h *hand) leave() {
 	}
 }
 
+// dismiss gives up the hand's connection, of which the run has too many. It is called under the lock.
+func (h *hand) dismiss() func() error {
+	source := h.source
+	h.source = nil
+	h.connected--
+	return func() error {
+		source.Close()
+		return nil
+	}
+}
+
 // connect signs in once more. Where the server has enough connections, the others go on without. Some
 // servers then refuse the password, which was right for the first: more tries would count as guesses.
 func (h *hand) connect() error {
 	source, err := h.run.Dial(h.ctx, h.run.endpoint, h.run.cp.Mailbox)
+	crowded := err != nil && h.run.crowds(err)
+	if crowded {
+		h.run.lowerCap(err)
+	}
 	h.change(func() {
 		h.dialing--
 		if err == nil {
@@ -62,7 +77,10 @@ func (h *hand) connect() error {
 		}
 		h.connected--
 		if kind := KindOf(err); kind == Throttled || kind == SignIn {
-			h.refused, h.took = true, max(h.connected, 1)
+			h.refused = true
+			if !crowded {
+				h.took = max(h.connected, 1)
+			}
 		}
 	})
 	return err

@@ -88,12 +88,12 @@ func (k *keeper) release(ctx context.Context) {
 	}
 }
 
-// acquireSlot takes any free slot of the endpoint and returns its number, or gives ErrLeaseHeld.
-// Starting points are spread so that runs do not queue at the first.
-func acquireSlot(ctx context.Context, s Store, e Endpoint, length time.Duration, start int) (Lease, int, error) {
-	for i := range e.Slots {
-		number := (start + i) % e.Slots
-		l, err := s.Acquire(ctx, slotName(e.Name, number), length)
+// acquireSlot takes any free one of the endpoint's first slots and returns its number, or gives
+// ErrLeaseHeld. Starting points are spread so that runs do not queue at the first.
+func acquireSlot(ctx context.Context, s Store, endpoint string, slots int, length time.Duration, start int) (Lease, int, error) {
+	for i := range slots {
+		number := (start + i) % slots
+		l, err := s.Acquire(ctx, slotName(endpoint, number), length)
 		if !errors.Is(err, ErrLeaseHeld) {
 			return l, number, err
 		}

@@ -132,7 +132,11 @@ func (p *Planner) Fill(ctx context.Context, name string) error {
 		}
 	}
 	order(waiting, endpoint, orders)
-	return p.wakeFirst(ctx, name, waiting, endpoint.Slots-active)
+	room, err := loadRoom(ctx, p.Store, endpoint)
+	if err != nil {
+		return err
+	}
+	return p.wakeFirst(ctx, name, waiting, room.runs-active)
 }
 
 // order sorts: completing, overdue incremental, pre-flight, then the rest, each by the time it became due.

@@ -23,7 +23,7 @@ type reader struct {
 	busy      int        // tasks under way that may make others
 	connected int        // hands that have a connection, or are about to
 	dialing   int        // of these, the ones that are about to
-	took      int        // connections that the server took when it refused another
+	took      int        // connections that the server took when it refused another of this mailbox; 0: it did not
 	idle      int        // of the connected, the ones that wait for a task
 	failure   error      // why the last hand gave up
 	refused   bool       // the server takes no more connections
@@ -95,7 +95,7 @@ func (r *reader) close() {
 		r.drop(s)
 	}
 	r.run.plain = r.plain
-	if r.refused {
+	if r.took > 0 {
 		r.run.cp.Crowded = &Crowded{Connections: r.took, At: time.Now().UTC()}
 	}
 }
@@ -159,15 +159,20 @@ func (r *reader) await(ctx context.Context, ok func() bool) error {
 // stuck reports whether every connection has read ahead as much as it may, so that none begins what the
 // run waits for: the task of one that broke.
 func (r *reader) stuck() bool {
-	waiting := 0
+	blocked := r.blocked()
+	return blocked > 0 && blocked == r.connected
+}
+
+// blocked counts the connections that have read ahead as much as they may.
+func (r *reader) blocked() (n int) {
 	for _, s := range r.shelves {
 		for _, w := range s.toWrite {
 			if w.waits {
-				waiting++
+				n++
 			}
 		}
 	}
-	return waiting > 0 && waiting == r.connected
+	return n
 }
 
 // list waits until the folder is listed.
@@ -211,7 +216,7 @@ func (r *reader) message(ctx context.Context, w *window) (j *job, err error) {
 }
 
 // take waits for a hand's next task; nil is none any more. A hand without a connection gets one only
-// when more is to be done than the others can begin.
+// when more is to be done than the others can begin, and gives it up when the server's cap has fallen.
 func (r *reader) take(h *hand) func() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -222,7 +227,9 @@ func (r *reader) take(h *hand) func() error {
 			return nil
 		case h.source == nil && r.refused:
 			return nil
-		case h.source == nil && r.dialing < r.dialsAtOnce() && r.coming(waiting) > r.connected && r.idle == 0:
+		case h.source != nil && !h.first && r.connected > r.run.connections() && r.blocked() < r.connected-1:
+			return h.dismiss()
+		case h.source == nil && r.connected < r.run.connections() && r.dialing < r.dialsAtOnce() && r.coming(waiting) > r.connected && r.idle == 0:
 			r.connected, r.dialing = r.connected+1, r.dialing+1
 			return h.connect
 		case h.source != nil && waiting > 0:
@@ -237,15 +244,6 @@ func (r *reader) take(h *hand) func() error {
 		r.idle--
 	}
 	return nil
-}
-
-// dialsAtOnce bounds the connections that a server which has enough refuses. Some count such for wrong
-// passwords, and an administrator's account is the same for all mailboxes.
-func (r *reader) dialsAtOnce() int {
-	if r.run.endpoint.Admin != nil {
-		return 1
-	}
-	return 2
 }
 
 // waiting counts the tasks that can be begun.

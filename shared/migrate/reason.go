@@ -76,8 +76,8 @@ var reasonAdvice = map[Reason]string{
 	EndpointResting:  "Correct what the failed mailboxes of this endpoint report; a CSV dropped with new credentials ends the rest.",
 
 	AccountCrowded:     "Nothing to do: it is tried again with growing pauses. Fewer connections of this endpoint, or fewer mail programs that are open, leave more room.",
-	ServerCrowded:      "It is tried again with growing pauses. Lower the endpoint's slots or connections, or let the source server take more connections.",
-	ServerClosesAtOnce: "It is tried again with growing pauses. Let the source server take more connections from this app's address (Courier: MAXPERIP), or lower the endpoint's slots or connections; check that it has not banned the address.",
+	ServerCrowded:      "It is tried again with growing pauses, and fewer connections are made. Let the source server take more, or set the endpoint's maxConnections below its limit.",
+	ServerClosesAtOnce: "It is tried again with growing pauses. Let the source server take more connections from this app's address (Courier: MAXPERIP), or set the endpoint's maxConnections below its limit; check that it has not banned the address.",
 	TooFast:            "Nothing to do: the server asked for a pause and gets it.",
 	AllowanceUsed:      "Nothing to do: the server gives so much a day, and the mailbox goes on every few hours. At Google, an administrator can restore the account before.",
 	ServerIll:          "It is tried again with growing pauses. If it stays so, ask the source server's administrator.",

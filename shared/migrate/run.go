@@ -53,6 +53,7 @@ type Runner struct {
 	Words   *mime.WordDecoder
 	Limits  Limits
 	Logger  *slog.Logger
+	company company
 }
 
 // Run handles one wake-up: the mailbox advances for at most the budget, then hands over. It ends
@@ -82,6 +83,9 @@ func (r *Runner) Run(ctx, soft context.Context, w WakeUp) error {
 	}
 	if err != nil {
 		return err
+	}
+	if m.outside || m.part.Load() == 0 {
+		return nil // the next would fare no better, or has no slot: the tick finds out
 	}
 	return r.Planner.Next(context.WithoutCancel(ctx), w.Mailbox.Endpoint(), w.Mailbox)
 }
@@ -189,7 +193,11 @@ func (r *Runner) wakeAgain(ctx context.Context, w WakeUp) error {
 // takeOver acquires slot and mailbox, in this order, and writes the new epoch.
 func (r *Runner) takeOver(ctx, soft context.Context, w WakeUp, c *Checkpoint, tag ETag, endpoint Endpoint, hold hold) (*mailboxRun, error) {
 	acquired := time.Now()
-	slot, number, err := acquireSlot(ctx, r.Store, endpoint, r.Limits.Lease, int(hash(string(w.Mailbox))))
+	room, err := loadRoom(ctx, r.Store, endpoint)
+	if err != nil {
+		return nil, err
+	}
+	slot, number, err := acquireSlot(ctx, r.Store, endpoint.Name, room.runs, r.Limits.Lease, int(hash(string(w.Mailbox))))
 	if errors.Is(err, ErrLeaseHeld) {
 		return nil, r.wait(ctx, w, c, tag, nil) // the slot may be a dead run's
 	}
@@ -205,7 +213,8 @@ func (r *Runner) takeOver(ctx, soft context.Context, w WakeUp, c *Checkpoint, ta
 		return nil, fmt.Errorf("take the mailbox: %w", err)
 	}
 	m := &mailboxRun{Runner: r, cp: c, tag: tag, endpoint: endpoint, before: c.Counts()}
-	m.base, m.slot = ctx, number
+	m.base, m.slot, m.roomAsked = ctx, number, acquired
+	m.part.Store(int64(room.of(number)))
 	m.ctx, m.keeper = keep(ctx, acquired, r.Limits.Lease, r.Limits.Renew, mailbox, slot)
 	m.soft, m.endSoft = context.WithTimeout(soft, r.Limits.Budget)
 	if hold.on {
@@ -284,8 +293,12 @@ func (m *mailboxRun) conclude(err error, took time.Duration) Verdict {
 		c.moveTo(Waiting, m.next)
 		return Verdict{}
 	}
-	c.Failures++
-	v := Judge(err, c.Failures)
+	tries := &c.Failures
+	if m.turnedAway(err) {
+		tries = &c.Outside
+	}
+	*tries++
+	v := Judge(err, *tries)
 	if v.Action == Leave {
 		return v
 	}

@@ -20,6 +20,7 @@ type BatchStatus struct {
 	Total     int              `json:"total"`    // at the source
 	Counts    Counts           `json:"counts"`
 	Details   []*MailboxStatus `json:"details,omitempty"`
+	Cap       *ServerCap       `json:"cap,omitempty"`       // of the endpoint, which its batches share; nil: as many connections are made as the endpoint allows
 	Same      []SameFolder     `json:"same,omitempty"`      // folders that several mailboxes show and that come into each
 	Preflight *PreflightStatus `json:"preflight,omitempty"` // nil: no mailbox is in it
 }
@@ -65,9 +66,13 @@ func Batches(ctx context.Context, s Store, endpoint string) ([]*BatchStatus, err
 	if err == nil && inPreflight {
 		err = noteStarts(ctx, s, endpoint, byName)
 	}
+	if err != nil {
+		return nil, err
+	}
+	limit, err := loadServerCap(ctx, s, endpoint)
 	list := make([]*BatchStatus, 0, len(byName))
 	for _, b := range byName {
-		b.State = b.derive()
+		b.State, b.Cap = b.derive(), limit
 		list = append(list, b)
 	}
 	slices.SortFunc(list, func(a, b *BatchStatus) int { return strings.Compare(a.Batch, b.Batch) })

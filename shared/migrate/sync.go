@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 )
 
@@ -20,6 +21,9 @@ type mailboxRun struct {
 	ctx       context.Context // ends when a lease is lost
 	soft      context.Context // ends when the budget is used up or the process is to stop
 	endSoft   context.CancelFunc
+	part      atomic.Int64 // connections that it may have of the endpoint's, see room
+	roomAsked time.Time
+	outside   bool // the source server has not let it in
 	leaveGate func()
 	begun     bool // the stored checkpoint has this run's epoch
 	source    Source
@@ -101,30 +105,6 @@ func (m *mailboxRun) finishPass() error {
 	}
 	c.State = Completing
 	return m.complete()
-}
-
-func (m *mailboxRun) connect() (err error) {
-	if m.source, err = m.Dial(m.ctx, m.endpoint, m.cp.Mailbox); err != nil {
-		return err
-	}
-	target, err := m.Open(m.ctx, m.cp.Mailbox)
-	if err != nil {
-		return err
-	}
-	m.target = target
-	m.uncut = context.AfterFunc(m.ctx, func() { target.Close() }) // a lost lease cuts the target off at once
-	return nil
-}
-
-func (m *mailboxRun) disconnect() {
-	if m.source != nil {
-		m.source.Close()
-	}
-	if m.target != nil {
-		m.uncut()
-		m.target.Close()
-	}
-	m.source, m.target = nil, nil
 }
 
 // orBudget turns the end of the budget into a normal hand-over.
@@ -251,6 +231,7 @@ func (m *mailboxRun) bringOver(f *FolderCursor, r *reader, s *shelf) error {
 		if w == nil || err != nil {
 			return err
 		}
+		m.mindRoom()
 		if err := m.window(f, r, w); err != nil {
 			return err
 		}

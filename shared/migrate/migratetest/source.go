@@ -32,6 +32,8 @@ type SourceMailbox struct {
 	StaleStates bool
 	// MaxConnections is how many connections the server takes at once; 0 is any number.
 	MaxConnections int
+	// Server is what it shares with other mailboxes; nil: nothing.
+	Server *SourceServer
 	// CrowdedKind is the error's kind when they are too many; empty is Throttled.
 	CrowdedKind migrate.Kind
 	// Refuses says what the server answers instead of giving a message; empty is that it gives it. Its
@@ -239,7 +241,10 @@ func (b *SourceMailbox) Dial(ctx context.Context) (migrate.Source, error) {
 	defer b.mu.Unlock()
 	if b.MaxConnections > 0 && b.open >= b.MaxConnections {
 		b.refused++
-		return nil, &migrate.Error{Op: "sign in", Kind: cmp.Or(b.CrowdedKind, migrate.Throttled), Err: errors.New("too many connections")}
+		return nil, &migrate.Error{Op: "sign in", Kind: cmp.Or(b.CrowdedKind, migrate.Throttled), Reason: migrate.AccountCrowded, Err: errors.New("too many connections")}
+	}
+	if err := b.Server.take(); err != nil {
+		return nil, err
 	}
 	s.connected = true
 	b.open++
@@ -520,6 +525,7 @@ func (s *source) Close() error {
 	if s.connected {
 		s.connected = false
 		s.box.open--
+		s.box.Server.give()
 		if s.box.Connected != nil {
 			s.box.Connected(-1)
 		}

@@ -45,6 +45,7 @@ type World struct {
 	Kills        []int // side effects after which the first, second, ... process is killed; 0: never
 	Brake        bool  // stands before the sign-ins
 	Log          io.Writer
+	Server       *SourceServer           // of every mailbox that is added; nil: each has its own
 	Endpoint     func(*migrate.Endpoint) // changes the endpoint of mailboxes that are added; nil: not at all
 
 	effects atomic.Int64
@@ -80,6 +81,7 @@ func (w *World) AddMailbox(t testing.TB, login string) *Box {
 		ID: migrate.NewMailboxID(EndpointName, login, guid), Batch: Batch, Login: login,
 		Target: migrate.TargetMailbox{GUID: guid, Address: login + "@example.com"},
 	}}
+	b.Source.Server = w.Server
 	w.Boxes[b.Mailbox.ID] = b
 	now := time.Now().UTC()
 	cp := &migrate.Checkpoint{Mailbox: b.Mailbox, State: migrate.Queued, Phase: migrate.Waiting, Due: now, Since: now}
