@@ -47,6 +47,9 @@ func (s *source) Folders(ctx context.Context) ([]migrate.SourceFolder, error) {
 	odd := s.reveal(list)
 	s.listed = true
 	folders := t.folders(list, odd)
+	if len(folders) == 0 {
+		return nil, s.fail(ctx, op, "", t.nothing(list))
+	}
 	for i := range folders {
 		if folders[i].Name == s.folder { // see States
 			folders[i].State = migrate.FolderState{}

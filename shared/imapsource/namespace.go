@@ -1,6 +1,8 @@
 package imapsource
 
 import (
+	"errors"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -179,4 +181,21 @@ func segments(name string, delimiter rune) []string {
 		path = path[:maxSegments]
 	}
 	return path
+}
+
+// nothing is the error of a list without a folder of the mailbox: every mailbox has INBOX, and a UserRoot
+// that is not there may be misspelt.
+func (t *tree) nothing(list []*imap.ListData) error {
+	if t.root == "" {
+		return &migrate.Error{Kind: migrate.Unreachable, Err: errors.New("the server lists no folder, not even INBOX")}
+	}
+	const most = 10
+	var tops []string
+	for _, data := range list {
+		if path := segments(data.Mailbox, data.Delim); len(path) > 0 && !slices.Contains(tops, path[0]) && len(tops) < most {
+			tops = append(tops, path[0])
+		}
+	}
+	return &migrate.Error{Kind: migrate.Configuration, Reason: migrate.NoRoot,
+		Err: fmt.Errorf("no folder lies below the UserRoot %q; the server lists %q", t.root, tops)}
 }

@@ -101,6 +101,8 @@ func (p *peer) answer(tag, command string) {
 		p.send("* CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR\r\n%s OK done\r\n", tag)
 	case strings.HasPrefix(command, "EXAMINE"):
 		p.send("* 3 EXISTS\r\n* OK [UIDVALIDITY 9] -\r\n* OK [UIDNEXT 10] -\r\n%s OK [READ-ONLY] done\r\n", tag)
+	case strings.HasPrefix(command, "LIST"):
+		p.send("* LIST () \"/\" INBOX\r\n%s OK done\r\n", tag)
 	default:
 		p.send("%s OK done\r\n", tag)
 	}

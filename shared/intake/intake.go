@@ -247,7 +247,7 @@ func (in *Intake) create(ctx context.Context, r *Report, row roster.Row, target 
 	}
 	_, err = migrate.SaveCheckpoint(ctx, in.Store, c, migrate.Condition{Absent: true})
 	if errors.Is(err, migrate.ErrConflict) {
-		return false, migrate.RetrySignIn(ctx, in.Store, id)
+		return false, errors.Join(migrate.MoveRoot(ctx, in.Store, id, row.UserRoot), migrate.RetrySignIn(ctx, in.Store, id))
 	}
 	return err == nil, err
 }

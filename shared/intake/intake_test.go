@@ -175,6 +175,21 @@ func TestNewPasswordRevives(t *testing.T) {
 	}
 }
 
+// A UserRoot that was wrong is corrected by the next CSV.
+func TestUserRootIsCorrected(t *testing.T) {
+	f := setup(t)
+	for _, root := range []string{"usr/anna", "user/anna"} {
+		f.put(t, "zimbra/spring.csv", "EmailAddress,UserName,Password,UserRoot\nanna@contoso.example,anna,a,"+root+"\n")
+		if _, err := f.Accept(t.Context(), "zimbra", "spring"); err != nil {
+			t.Fatal(err)
+		}
+		c, _, err := migrate.LoadCheckpoint(t.Context(), f.Store, migrate.NewMailboxID("zimbra", "anna", "guid-anna"))
+		if err != nil || c.Mailbox.UserRoot != root {
+			t.Errorf("%+v, %v", c, err)
+		}
+	}
+}
+
 // Bad rows never stop good ones; each has its line and its reason, and the file is kept sealed.
 func TestBadRows(t *testing.T) {
 	f := setup(t)

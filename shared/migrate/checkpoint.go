@@ -336,6 +336,27 @@ func Summaries(ctx context.Context, s Store, endpoint string, yield func(Summary
 	})
 }
 
+// MoveRoot gives a mailbox the UserRoot of a CSV that was dropped again, and another try, as long as none
+// of its folders was found. Any other mailbox stays as it is.
+func MoveRoot(ctx context.Context, s Store, id MailboxID, root string) error {
+	for {
+		c, tag, err := LoadCheckpoint(ctx, s, id)
+		if err != nil {
+			return err
+		}
+		if c.Phase == Running || len(c.Folders) > 0 || c.Mailbox.UserRoot == root || c.State.Final() && c.State != Failed {
+			return nil
+		}
+		c.Mailbox.UserRoot = root
+		c.State, c.Problem, c.Failures, c.Preflight = Queued, nil, 0, nil
+		c.moveTo(Waiting, time.Now())
+		_, err = SaveCheckpoint(ctx, s, c, Condition{Match: tag})
+		if !errors.Is(err, ErrConflict) {
+			return err
+		}
+	}
+}
+
 // RetrySignIn gives a mailbox whose sign-in was refused another try, after new credentials were stored:
 // one that failed because of that, or that pre-flight holds. Any other mailbox stays as it is.
 func RetrySignIn(ctx context.Context, s Store, id MailboxID) error {

@@ -2,6 +2,7 @@ package migrate_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -127,6 +128,39 @@ func TestWrongPasswordFailsAlone(t *testing.T) {
 		w.Settle(t)
 		w.CheckExact(t, bob)
 		wantState(t, w, bob, migrate.Synced)
+	})
+}
+
+// TestMoveRoot gives a mailbox whose UserRoot was wrong another one, until its folders are known.
+func TestMoveRoot(t *testing.T) {
+	bubble(t, "", func(t *testing.T, w *migratetest.World) {
+		b := oneMailbox(t, w, 3)
+		move := func(root string) *migrate.Checkpoint {
+			t.Helper()
+			if err := migrate.MoveRoot(t.Context(), w.Store, b.Mailbox.ID, root); err != nil {
+				t.Fatal(err)
+			}
+			return w.Checkpoint(t, b.Mailbox.ID)
+		}
+		b.Dial = func(ctx context.Context, _ migrate.Endpoint, m migrate.Mailbox) (migrate.Source, error) {
+			if m.UserRoot != "right" {
+				return nil, &migrate.Error{Op: "list folders", Kind: migrate.Configuration, Reason: migrate.NoRoot, Err: errors.New("no such root")}
+			}
+			return b.Source.Dial(ctx)
+		}
+		w.Run(t, time.Hour, func() bool { return w.Checkpoint(t, b.Mailbox.ID).Failures > 1 })
+		if c := w.Checkpoint(t, b.Mailbox.ID); c.Problem.Reason != migrate.NoRoot || c.Problem.Advice == "" {
+			t.Errorf("%+v", c.Problem)
+		}
+		if c := move("right"); c.Mailbox.UserRoot != "right" || c.Problem != nil || c.Due.After(time.Now()) {
+			t.Errorf("%+v", c)
+		}
+		w.Settle(t)
+		wantState(t, w, b, migrate.Synced)
+		w.CheckExact(t, b)
+		if c := move("another"); c.Mailbox.UserRoot != "right" || c.State != migrate.Synced {
+			t.Errorf("%+v", c.Mailbox)
+		}
 	})
 }
 

@@ -33,6 +33,7 @@ const (
 	NoSuchHost       Reason = "no-such-host"             // the name does not resolve
 	ConnectRefused   Reason = "connection-refused"       // nothing listens there
 	ConnectTimeout   Reason = "connection-timed-out"     // nothing answers
+	NoRoot           Reason = "no-user-root"             // the CSV's UserRoot names no folder
 	Changed          Reason = "changed"                  // a message is not what it was when its first octets came
 	EndpointResting  Reason = "endpoint-resting"         // too many refused sign-ins in a row, see Brake
 
@@ -73,6 +74,7 @@ var reasonAdvice = map[Reason]string{
 	NoSuchHost:       "Check the endpoint's host; the name must resolve from where this app runs.",
 	ConnectRefused:   "Check the endpoint's port, that the server is up, and that its firewall lets this app in.",
 	ConnectTimeout:   "Check host and port, that the server is up, and that its firewall lets this app in.",
+	NoRoot:           "Correct UserRoot in the CSV, with the names that the server lists, then drop it again.",
 	EndpointResting:  "Correct what the failed mailboxes of this endpoint report; a CSV dropped with new credentials ends the rest.",
 
 	AccountCrowded:     "Nothing to do: it is tried again with growing pauses. Fewer connections of this endpoint, or fewer mail programs that are open, leave more room.",

@@ -15,8 +15,8 @@ partition-default: %[1]s/spool
 cyrus_user: %[2]s
 admins: %[3]s
 servername: localhost
-unixhierarchysep: yes
-altnamespace: yes
+unixhierarchysep: %[4]t
+altnamespace: %[5]t
 munge8bit: no
 autocreate_quota: -1
 allowplaintext: yes
@@ -30,7 +30,7 @@ notifysocket: %[1]s/sock/notify
 tls_server_cert: %[1]s/server.pem
 tls_server_key: %[1]s/server.key
 tls_session_timeout: 0
-`, s.dir, s.owner, admin)
+`, s.dir, s.owner, admin, !s.names.Dots, !s.names.Classic)
 }
 
 func (s *Server) cyrusConf(tlsPort, plainPort int) string {

@@ -29,8 +29,30 @@ const (
 	adminPassword = "admin"
 )
 
+// Names is how folders are called. The zero value is altnamespace and unixhierarchysep, as new servers
+// have it.
+type Names struct {
+	Dots    bool // between the levels of a name
+	Classic bool // a user's folders are below INBOX, others' below "user", shared ones at the top
+}
+
+func (n Names) separator() string {
+	if n.Dots {
+		return "."
+	}
+	return "/"
+}
+
+func (n Names) prefix() string {
+	if n.Classic {
+		return "INBOX" + n.separator()
+	}
+	return ""
+}
+
 // Server is a running Cyrus.
 type Server struct {
+	names       Names
 	root, dir   string // the unpacked package; configuration and mail
 	owner       string
 	uid, gid    int
@@ -47,7 +69,10 @@ type Server struct {
 }
 
 // Start runs a server in a temporary folder until Stop. It fetches the Debian packages if need be.
-func Start(ctx context.Context) (*Server, error) {
+func Start(ctx context.Context) (*Server, error) { return StartWith(ctx, Names{}) }
+
+// StartWith is Start with other names.
+func StartWith(ctx context.Context, names Names) (*Server, error) {
 	if err := needs.Debian(ctx, "sasl2-bin", "libsasl2-modules", "libsasl2-modules-db"); err != nil {
 		return nil, err
 	}
@@ -55,7 +80,7 @@ func Start(ctx context.Context) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{root: root, exited: make(chan struct{}), passwords: map[string]string{}}
+	s := &Server{names: names, root: root, exited: make(chan struct{}), passwords: map[string]string{}}
 	if err = s.prepare(ctx); err == nil {
 		err = s.run(ctx)
 	}
@@ -140,12 +165,45 @@ func (s *Server) AddUser(ctx context.Context, login, password string) error {
 	if err := s.setPassword(ctx, login, password); err != nil {
 		return err
 	}
-	a := deposit.Account{Addr: s.addr(s.plain), Login: admin, Password: adminPassword}
-	err := deposit.Do(ctx, a, func(c *imapclient.Client) error { return c.Create("user/"+login, nil).Wait() })
+	return s.create(ctx, s.inbox(login))
+}
+
+// inbox is what the administrator calls a user's INBOX.
+func (s *Server) inbox(login string) string { return "user" + s.names.separator() + login }
+
+// Folder is what the administrator calls a folder of a user's; "" is INBOX.
+func (s *Server) Folder(login, folder string) string {
+	if folder == "" {
+		return s.inbox(login)
+	}
+	return s.inbox(login) + s.names.separator() + strings.ReplaceAll(folder, "/", s.names.separator())
+}
+
+// MakeShared makes a folder that belongs to nobody.
+func (s *Server) MakeShared(ctx context.Context, folder string) error { return s.create(ctx, folder) }
+
+func (s *Server) create(ctx context.Context, name string) error {
+	err := deposit.Do(ctx, s.account(admin, adminPassword), func(c *imapclient.Client) error { return c.Create(name, nil).Wait() })
 	if err != nil {
-		return fmt.Errorf("add user %q: %w", login, err)
+		return fmt.Errorf("create %q: %w", name, err)
 	}
 	return nil
+}
+
+func (s *Server) account(login, password string) deposit.Account {
+	return deposit.Account{Addr: s.addr(s.plain), Login: login, Password: password, Separator: s.names.separator(), Prefix: s.names.prefix()}
+}
+
+// Account is how a user's mail program signs in.
+func (s *Server) Account(login string) deposit.Account {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.account(login, s.passwords[login])
+}
+
+// Grant gives a user rights (RFC 4314) to a folder, of which the name is the administrator's.
+func (s *Server) Grant(ctx context.Context, folder, user, rights string) error {
+	return deposit.Grant(ctx, s.account(admin, adminPassword), folder, user, rights)
 }
 
 func (s *Server) setPassword(ctx context.Context, login, password string) error {
@@ -168,10 +226,7 @@ func (s *Server) setPassword(ctx context.Context, login, password string) error 
 // Fill puts messages into a user's mailbox, in their order. Cyrus refuses NULs and lines that end
 // without CR.
 func (s *Server) Fill(ctx context.Context, login string, items []dovecot.Item) error {
-	s.mu.Lock()
-	password := s.passwords[login]
-	s.mu.Unlock()
-	return deposit.Fill(ctx, deposit.Account{Addr: s.addr(s.plain), Login: login, Password: password, Separator: "/"}, items)
+	return deposit.Fill(ctx, s.Account(login), items)
 }
 
 // Place puts messages into a user's INBOX by way of its spool, in their order: also what nobody could
@@ -190,13 +245,13 @@ func (s *Server) Place(ctx context.Context, login string, items []dovecot.Item) 
 			return fmt.Errorf("place a message: %w", err)
 		}
 	}
-	_, err = s.tool(ctx, "reconstruct", "user/"+login)
+	_, err = s.tool(ctx, "reconstruct", s.inbox(login))
 	return err
 }
 
 // Spool returns the folder with the files of a user's INBOX.
 func (s *Server) Spool(ctx context.Context, login string) (dir string, err error) {
-	out, err := s.tool(ctx, "mbpath", "user/"+login)
+	out, err := s.tool(ctx, "mbpath", s.inbox(login))
 	return strings.TrimSpace(out), err
 }
 

@@ -87,3 +87,14 @@ func open(ctx context.Context, a Account) (*imapclient.Client, error) {
 	}
 	return c, nil
 }
+
+// Grant gives a user rights to a folder of the account, of which the name is as IMAP has it (RFC 4314).
+func Grant(ctx context.Context, a Account, folder, user, rights string) error {
+	err := Do(ctx, a, func(c *imapclient.Client) error {
+		return c.SetACL(folder, imap.RightsIdentifier(user), imap.RightModificationReplace, imap.RightSet(rights)).Wait()
+	})
+	if err != nil {
+		return fmt.Errorf("grant %s on %q to %s: %w", rights, folder, user, err)
+	}
+	return nil
+}

@@ -20,6 +20,10 @@ type Layout struct {
 	// Public adds a namespace of folders that belong to nobody. Public.<folder> is made with MakePublic.
 	Public bool
 
+	// Shared adds a namespace of other users' folders, shared/<user>/, as far as these give rights to
+	// them (SETACL, RFC 4314).
+	Shared bool
+
 	// Plain leaves the special uses out.
 	Plain bool
 }
@@ -62,6 +66,25 @@ namespace virtual {
   prefix = Public%[1]s
   separator = %[1]s
   location = maildir:%[2]s/public
+}
+`, l.separator(), dir)
+	}
+	if l.Shared { // https://doc.dovecot.org/2.3/configuration_manual/shared_mailboxes/
+		fmt.Fprintf(&b, `mail_plugins = $mail_plugins acl
+protocol imap {
+  mail_plugins = $mail_plugins imap_acl
+}
+namespace shared {
+  type = shared
+  prefix = shared%[1]s%%%%u%[1]s
+  separator = %[1]s
+  location = maildir:%[2]s/mail/%%%%u
+  subscriptions = no
+  list = children
+}
+plugin {
+  acl = vfile
+  acl_shared_dict = file:%[2]s/mail/shared-mailboxes
 }
 `, l.separator(), dir)
 	}

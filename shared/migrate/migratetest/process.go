@@ -46,11 +46,14 @@ func newProcess(w *World, limit int) *process {
 		Store: store, Drop: w.Drop, Waker: procWaker{p}, Planner: p.planner, Gate: migrate.NewGate(),
 		Spool: migrate.NewSpool(w.Memory, w.Disk, ""), Words: new(mime.WordDecoder), Limits: w.Limits.Defaults(),
 		Logger: slog.New(slog.DiscardHandler),
-		Dial: func(ctx context.Context, _ migrate.Endpoint, m migrate.Mailbox) (migrate.Source, error) {
+		Dial: func(ctx context.Context, e migrate.Endpoint, m migrate.Mailbox) (migrate.Source, error) {
 			if err := p.alive(); err != nil {
 				return nil, err
 			}
 			w.holds(m.ID, p)
+			if dial := w.Boxes[m.ID].Dial; dial != nil {
+				return dial(ctx, e, m)
+			}
 			return w.Boxes[m.ID].Source.Dial(ctx)
 		},
 		Open: func(ctx context.Context, m migrate.Mailbox) (migrate.Target, error) {

@@ -61,6 +61,8 @@ type Box struct {
 	Mailbox migrate.Mailbox
 	Source  *SourceMailbox
 	Target  *TargetBox
+	// Dial signs in elsewhere than at Source, such as at a real server; nil: at Source. Then time must be real.
+	Dial migrate.DialSource
 }
 
 // NewWorld returns a world with one process and no mailbox.
