@@ -77,14 +77,16 @@ func (m *mailboxRun) findDoubles(f *FolderCursor, uids UIDSet) error {
 		return err
 	}
 	for _, g := range groups {
-		copies, err := m.copiesAtTarget(g.print)
-		if err != nil {
+		there, extra := make(copies), 0
+		if err := m.find(g, there); err != nil {
 			return err
 		}
-		extra := copies[f.Target.ID]
-		for _, owner := range arrived.of(g.print) {
-			if owner.Target.ID == f.Target.ID {
-				extra--
+		for _, key := range g.keys {
+			extra += there[key][f.Target.ID]
+			for _, owner := range arrived.of(key) {
+				if owner.Target.ID == f.Target.ID {
+					extra--
+				}
 			}
 		}
 		for n, info := range g.messages {

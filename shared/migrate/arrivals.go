@@ -31,9 +31,9 @@ func (a *arrivals) add(f *FolderCursor, records []Record) {
 	}
 }
 
-// of returns the folder of each message with this fingerprint.
-func (a *arrivals) of(print Fingerprint) []*FolderCursor {
-	key, _ := strconv.ParseUint(print.Key(), 16, 64)
+// of returns the folder of each message with the fingerprint of this key.
+func (a *arrivals) of(text string) []*FolderCursor {
+	key, _ := strconv.ParseUint(text, 16, 64)
 	folders := slices.Clone(a.fresh[key])
 	for i, _ := slices.BinarySearch(a.keys, key); i < len(a.keys) && a.keys[i] == key; i++ {
 		folders = append(folders, a.cursors[a.folders[i]])

@@ -166,3 +166,40 @@ func TestRenamedToAGoneName(t *testing.T) {
 		})
 	}
 }
+
+// TestReceivedChangesAfterDeath changes where received dates come from, there and back, after a process
+// died at any side effect: what it had written is found by the dates of then. A folder that is renamed or
+// numbered anew after that is known by them, too.
+func TestReceivedChangesAfterDeath(t *testing.T) {
+	header := func(e *migrate.Endpoint) { e.Received = migrate.ReceivedOrder{migrate.FromDateHeader} }
+	internal := func(e *migrate.Endpoint) {}
+	for _, orders := range [][2]func(*migrate.Endpoint){{internal, header}, {header, internal}} {
+		for k := 1; k < 40; k++ {
+			bubble(t, fmt.Sprint(k), func(t *testing.T, w *migratetest.World) {
+				w.Kills = []int{k}
+				w.Endpoint = orders[0]
+				b := w.AddMailbox(t, "ann")
+				f := b.Source.AddFolder("", "A")
+				for i := range 6 {
+					f.Add(migratetest.Message(fmt.Sprint("m", i), fmt.Sprint("m", i), 300), received.Add(time.Duration(i)*time.Minute))
+				}
+				for i := range 3 { // that differ by the date of the server only
+					f.Add(migratetest.Message("same", "same", 300), received.Add(time.Duration(i)*time.Hour))
+				}
+				w.Run(t, time.Hour, func() bool { return w.Started() > 1 })
+				setEndpoint(t, w, orders[1])
+				w.Settle(t)
+				wantContents(t, b, "a: m0 m1 m2 m3 m4 m5 same same same")
+				f.Rename("B")
+				w.Sync(t)
+				f.Renumber()
+				setEndpoint(t, w, orders[0])
+				w.Sync(t)
+				w.Settle(t)
+				wantContents(t, b, "a: m0 m1 m2 m3 m4 m5 same same same")
+				w.Complete(t)
+				wantState(t, w, b, migrate.Completed)
+			})
+		}
+	}
+}

@@ -76,6 +76,9 @@ type Checkpoint struct {
 	Verified  *Verification   `json:"verified,omitempty"`
 	Crowded   *Crowded        `json:"crowded,omitempty"`   // nil: the source took as many connections as were wanted
 	Preflight *Preflight      `json:"preflight,omitempty"` // nil: not looked at, or its mail is on the way
+
+	// Received are the orders by which messages may have been written, the present one last.
+	Received []ReceivedOrder `json:"received,omitempty"`
 }
 
 // Problem is what an administrator sees of the last error.

@@ -76,6 +76,23 @@ func (o ReceivedOrder) Of(internal time.Time, header []byte) time.Time {
 	return time.Time{}
 }
 
+// whole names every place.
+func (o ReceivedOrder) whole() (all ReceivedOrder) {
+	for _, from := range slices.Concat(o, everyReceived) {
+		if !slices.Contains(all, from) {
+			all = append(all, from)
+		}
+	}
+	return all
+}
+
+// noteReceived remembers by which order messages are written from now on. By another one they have other
+// fingerprints, and what was written before is looked up by those.
+func (m *mailboxRun) noteReceived() {
+	now := m.endpoint.Received.whole()
+	m.cp.Received = append(slices.DeleteFunc(m.cp.Received, func(o ReceivedOrder) bool { return slices.Equal(o, now) }), now)
+}
+
 // headerDate reads the date of a field, to the second. Years that mail did not see are no date.
 func headerDate(fields map[string]string, from ReceivedFrom) time.Time {
 	text := fields["date"]

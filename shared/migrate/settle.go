@@ -113,7 +113,7 @@ func (m *mailboxRun) lookUp(f *FolderCursor, intent *Intent) (UIDSet, error) {
 		f.blame(err)
 		return UIDSet{}, errors.Join(err, m.record(f, m.giveUp(f, err)))
 	}
-	if err := m.countFree(groups, intent); err != nil {
+	if err := m.match(groups, intent); err != nil {
 		return UIDSet{}, err
 	}
 	records, err := m.accountDoubtful(f, missing, len(groups) > 0)
@@ -122,15 +122,14 @@ func (m *mailboxRun) lookUp(f *FolderCursor, intent *Intent) (UIDSet, error) {
 	}
 	var absent UIDSet
 	for _, g := range groups {
-		for _, info := range g.messages {
-			if g.free == 0 {
+		for n, info := range g.messages {
+			if n >= len(g.found) && !g.anywhere {
 				absent.Add(info.UID)
 				continue
 			}
 			r := Record{Epoch: m.cp.Epoch, UID: info.UID, Outcome: AlreadyThere, Flags: info.Flags, Reason: "looked up and found at the target"}
 			if !intent.Anywhere {
-				r.Key = g.print.Key()
-				g.free--
+				r.Key = g.found[n]
 			}
 			records = append(records, r)
 		}
@@ -194,126 +193,4 @@ func (m *mailboxRun) takeUp(f *FolderCursor) {
 	f.Counts.Skipped -= f.Unsettled.Len()
 	m.doubt(f, &Intent{UIDs: f.Unsettled, Anywhere: f.View, After: time.Now()})
 	f.Unsettled, f.Known = UIDSet{}, FolderState{}
-}
-
-// twins are messages of one folder with equal fingerprints.
-type twins struct {
-	print    Fingerprint
-	messages []MessageInfo
-	free     int // copies at the target that no ledger record stands for
-}
-
-// readTwins groups messages of a folder by fingerprint. Those that do not come are told apart.
-func (m *mailboxRun) readTwins(f *FolderCursor, uids UIDSet) (groups []*twins, missing UIDSet, err error) {
-	if f.Gone {
-		return nil, uids, nil
-	}
-	if err := m.reopen(f); err != nil {
-		return nil, UIDSet{}, err
-	}
-	byKey := make(map[string]*twins)
-	missing = uids
-	err = m.source.Headers(m.ctx, uids, func(info MessageInfo, header []byte) error {
-		missing = missing.Minus(UIDsOf(info.UID))
-		info.Flags, info.Received = without(info.Flags, Deleted), m.endpoint.Received.Of(info.Received, header)
-		print := ReadFingerprint(header, info.Received, m.Words)
-		g := byKey[print.Key()]
-		if g == nil {
-			g = &twins{print: print}
-			byKey[print.Key()] = g
-			groups = append(groups, g)
-		}
-		g.messages = append(g.messages, info)
-		return nil
-	})
-	return groups, missing, err
-}
-
-// countFree counts the target's copies of each group: those that no ledger record stands for, or
-// all of them for a folder that shows what other folders hold. A copy in a folder that is in doubt
-// itself is left to that folder's own look-up. Records of a folder that the source does not list any
-// more stand for nothing there: it may have been renamed, and its copies are those of its new name.
-func (m *mailboxRun) countFree(groups []*twins, intent *Intent) error {
-	copies := make(map[string]map[string]int) // by key and target folder
-	for _, g := range groups {
-		if intent.Anywhere { // mostly its own folder has brought it
-			arrived, err := m.allArrived()
-			if err != nil {
-				return err
-			}
-			if len(arrived.of(g.print)) > 0 {
-				g.free = 1
-				continue
-			}
-		}
-		at, err := m.copiesAtTarget(g.print)
-		if err != nil {
-			return err
-		}
-		if len(at) > 0 {
-			copies[g.print.Key()] = at
-		}
-	}
-	if !intent.Anywhere && len(copies) > 0 {
-		arrived, err := m.allArrived()
-		if err != nil {
-			return err
-		}
-		for _, g := range groups {
-			for _, f := range arrived.of(g.print) {
-				if at := copies[g.print.Key()]; at != nil && !f.Unlisted {
-					at[f.Target.ID]--
-				}
-			}
-		}
-	}
-	others := m.othersInDoubt(intent)
-	for _, g := range groups {
-		for folder, n := range copies[g.print.Key()] {
-			if n < 0 || intent.Anywhere || !others[folder] {
-				g.free += n
-			}
-		}
-		g.free = max(0, g.free)
-	}
-	return nil
-}
-
-// othersInDoubt returns the target folders of other intents.
-func (m *mailboxRun) othersInDoubt(intent *Intent) map[string]bool {
-	own := m.cp.folder(intent.Folder).Target.ID
-	others := make(map[string]bool)
-	for _, i := range m.cp.Doubtful {
-		if f := m.cp.folder(i.Folder); f != nil && f.Target.ID != own {
-			others[f.Target.ID] = true
-		}
-	}
-	return others
-}
-
-// copiesAtTarget counts the copies in each folder of the target mailbox that has any.
-func (m *mailboxRun) copiesAtTarget(print Fingerprint) (map[string]int, error) {
-	copies := make(map[string]int)
-	err := m.target.Find(m.ctx, print, func(x Found) error {
-		if print.Matches(x.Fingerprint) {
-			copies[x.FolderID]++
-		}
-		return nil
-	})
-	return copies, err
-}
-
-// eachArrived yields what the ledgers of all folders say the target has.
-func (m *mailboxRun) eachArrived(yield func(*FolderCursor, Record)) error {
-	for _, f := range m.cp.Folders {
-		err := readLedger(m.ctx, m.Store, m.cp.Mailbox.ID, f, func(r Record) {
-			if r.arrived() && r.Key != "" {
-				yield(f, r)
-			}
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }

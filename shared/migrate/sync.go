@@ -62,6 +62,7 @@ func (m *mailboxRun) sync() error {
 	if err := m.absorbTails(); err != nil {
 		return err
 	}
+	m.noteReceived()
 	m.refilter()
 	if err := m.refreshFolders(); err != nil {
 		return err

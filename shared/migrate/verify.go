@@ -147,10 +147,10 @@ func (m *mailboxRun) compareRest(v *Verification, want map[string][]brought, str
 			if len(g.messages) == 0 {
 				continue
 			}
-			if all := missing[g.print.Key()]; all != nil {
+			if all := missing[g.keys[0]]; all != nil {
 				all.messages = append(all.messages, g.messages...)
 			} else {
-				missing[g.print.Key()] = g
+				missing[g.keys[0]] = g
 			}
 		}
 	}
@@ -161,7 +161,7 @@ func (m *mailboxRun) compareRest(v *Verification, want map[string][]brought, str
 func (v *Verification) place(g *twins, flags map[UID][]Flag, strangers []Found) []Found {
 	rest := strangers[:0]
 	for _, x := range strangers {
-		if len(g.messages) == 0 || !g.print.Matches(x.Fingerprint) {
+		if len(g.messages) == 0 || !g.matches(x.Fingerprint) {
 			rest = append(rest, x)
 			continue
 		}
@@ -177,26 +177,30 @@ func (m *mailboxRun) seek(v *Verification, missing map[string]*twins) error {
 	if len(missing) == 0 {
 		return nil
 	}
+	free, byKey := make(map[*twins]int), make(map[string]*twins)
 	for _, g := range missing {
-		copies, err := m.copiesAtTarget(g.print)
-		if err != nil {
+		there := make(copies)
+		if err := m.find(g, there); err != nil {
 			return err
 		}
-		g.free = len(g.messages)
-		for _, n := range copies {
-			g.free += n
+		free[g] = len(g.messages)
+		for _, key := range g.keys {
+			byKey[key] = g
+			for _, n := range there[key] {
+				free[g] += n
+			}
 		}
 	}
 	err := m.eachArrived(func(_ *FolderCursor, r Record) {
-		if g := missing[r.Key]; g != nil {
-			g.free--
+		if g := byKey[r.Key]; g != nil {
+			free[g]--
 		}
 	})
 	if err != nil {
 		return err
 	}
 	for _, g := range missing {
-		moved := max(0, min(g.free, len(g.messages)))
+		moved := max(0, min(free[g], len(g.messages)))
 		v.Moved += moved
 		v.Absent += len(g.messages) - moved
 	}
