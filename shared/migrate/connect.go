@@ -6,13 +6,10 @@ import (
 )
 
 // connect connects to both ends.
-func (m *mailboxRun) connect() (err error) {
-	if m.source, err = m.Dial(m.ctx, m.endpoint, m.cp.Mailbox); err != nil {
-		m.outside = true
+func (m *mailboxRun) connect() error {
+	if err := m.connectSource(); err != nil {
 		return err
 	}
-	m.outside, m.cp.Outside = false, 0
-	m.company.add(m.endpoint.Name, 1)
 	target, err := m.Open(m.ctx, m.cp.Mailbox)
 	if err != nil {
 		return err
@@ -22,6 +19,19 @@ func (m *mailboxRun) connect() (err error) {
 	return nil
 }
 
+// connectSource signs in at the source.
+func (m *mailboxRun) connectSource() error {
+	source, err := m.Dial(m.ctx, m.endpoint, m.cp.Mailbox)
+	if err != nil {
+		m.outside = true
+		return err
+	}
+	m.source, m.outside, m.cp.Outside = source, false, 0
+	m.company.add(m.endpoint.Name, 1)
+	return nil
+}
+
+// disconnect ends both connections, as far as they were made.
 func (m *mailboxRun) disconnect() {
 	if m.source != nil {
 		m.company.add(m.endpoint.Name, -1)

@@ -90,7 +90,7 @@ func (m *mailboxRun) look() (err error) {
 			return err
 		}
 	}
-	if m.source, err = m.Dial(m.ctx, m.endpoint, m.cp.Mailbox); err != nil {
+	if err := m.connectSource(); err != nil {
 		return err
 	}
 	collision, err := m.lookAtSource()
@@ -137,6 +137,7 @@ func (m *mailboxRun) lookAtSource() (collision, err error) {
 		if f.Looked {
 			continue
 		}
+		m.mindRoom()
 		if m.soft.Err() != nil {
 			return nil, errBudget
 		}

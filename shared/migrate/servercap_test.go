@@ -152,6 +152,26 @@ func TestWhatLowersTheCap(t *testing.T) {
 	})
 }
 
+// TestCapInPreflight: runs that only look keep to the cap, and count as company.
+func TestCapInPreflight(t *testing.T) {
+	inPreflight(t, "", func(t *testing.T, w *migratetest.World) {
+		crowd(t, w, 4, 12, 40)
+		w.Server.Reason = migrate.ServerClosesAtOnce
+		w.Preflight(t)
+		if capOf(t, w) == nil {
+			t.Fatal("the server was asked for as many as before")
+		}
+		if err := w.Store.Delete(t.Context(), capName, migrate.Condition{}); err != nil {
+			t.Fatal(err)
+		}
+		w.Start(t)
+		wantAll(t, w)
+		if capOf(t, w) == nil {
+			t.Error("nobody counts as company any more")
+		}
+	})
+}
+
 // TestMaxConnections keeps to what the administrator says, without asking for more.
 func TestMaxConnections(t *testing.T) {
 	for _, most := range []int{1, 3, 11, 29} {
