@@ -3,7 +3,7 @@ package imapsource
 import (
 	"context"
 	"errors"
-	"slices"
+	"sync"
 
 	"github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-imap/v2/imapclient"
@@ -15,23 +15,8 @@ import (
 // Servers must work on them in this order, since the others depend on the first (RFC 9051 section 5.5).
 func (s *source) Survey(ctx context.Context, name string, few migrate.UIDSet) (migrate.FolderState, migrate.UIDSet, []migrate.MessageInfo, error) {
 	end := s.begin(ctx)
-	every := slices.Equal(few.Ranges(), migrate.EveryUID().Ranges())
-	items := &imap.FetchOptions{UID: true}
-	if every {
-		items = descriptionOptions()
-	}
 	examine := s.client.Select(s.spelled(name), s.examineOptions())
-	list := s.client.Fetch(uidSet(migrate.EveryUID()), items)
-	var detail *imapclient.FetchCommand
-	if !few.Empty() && !every {
-		detail = s.client.Fetch(uidSet(few), descriptionOptions())
-	}
-	// The list is read first: the library hands over nothing else while it is not taken, and a server
-	// may tell of the folder that was open before it answers EXAMINE.
-	uids, described, listErr := listed(list)
-	if detail != nil {
-		described = completeOf(detail, few)
-	}
+	uids, described, listErr := s.listAnd(few)
 	data, err := examine.Wait()
 	end()
 	if err == nil && listErr == nil && s.wire.failure() == nil && data.UIDValidity != 0 && (data.UIDNext != 0 || data.NumMessages == 0) {
@@ -86,16 +71,31 @@ func listed(cmd *imapclient.FetchCommand) (uids migrate.UIDSet, described []migr
 	return uids, described, cmd.Close()
 }
 
-// completeOf takes those of these messages of which an answer says everything. What is missing is not
-// asked for again.
-func completeOf(cmd *imapclient.FetchCommand, uids migrate.UIDSet) (described []migrate.MessageInfo) {
-	for msg := cmd.Next(); msg != nil; msg = cmd.Next() {
-		if info, complete := describe(msg); complete && uids.Contains(info.UID) {
-			described = append(described, info)
-		}
+// listAnd lists every UID and describes a few, with two commands that are sent together. If the few are
+// all from some UID on, these are listed by their descriptions. Both answers are taken at the same time:
+// servers may mix them, and the library hands over nothing else while something is not taken.
+func (s *source) listAnd(few migrate.UIDSet) (uids migrate.UIDSet, described []migrate.MessageInfo, err error) {
+	rest, newest := migrate.EveryUID(), few.Max() == ^migrate.UID(0) && len(few.Ranges()) == 1
+	if newest {
+		rest = rest.Minus(few)
 	}
-	if cmd.Close() != nil {
-		return nil
+	var listing sync.WaitGroup
+	if !rest.Empty() {
+		cmd := s.client.Fetch(uidSet(rest), &imap.FetchOptions{UID: true})
+		listing.Go(func() { uids, _, err = listed(cmd) })
 	}
-	return described
+	if few.Empty() {
+		listing.Wait()
+		return uids, nil, err
+	}
+	more, described, moreErr := listed(s.client.Fetch(uidSet(few), descriptionOptions()))
+	listing.Wait()
+	uids.Union(more)
+	switch {
+	case newest && err == nil:
+		err = moreErr
+	case moreErr != nil:
+		described = nil // what is missing is not asked for again
+	}
+	return uids, described, err
 }

@@ -72,3 +72,33 @@ func TestSurveyOfARefusedFolder(t *testing.T) {
 		t.Errorf("the connection does not go on: %s, %v", uids, err)
 	}
 }
+
+// TestSurveyOfTheNewest asks for each message once, and takes answers that are mixed.
+func TestSurveyOfTheNewest(t *testing.T) {
+	const n, from = 1000, 301
+	s := dial(t, scripted(t, hello, func(p *peer, tag, command string) bool {
+		if !strings.HasPrefix(command, "EXAMINE") {
+			return false
+		}
+		listTag, list, _ := p.read()
+		newTag, newest, err := p.read()
+		if err != nil || list != "UID FETCH 1:300 (UID)" || !strings.HasPrefix(newest, "UID FETCH 301:4294967295 (UID ") {
+			t.Errorf("behind EXAMINE came %q and %q, %v", list, newest, err)
+		}
+		p.send("* %d EXISTS\r\n* OK [UIDVALIDITY 9] -\r\n* OK [UIDNEXT %d] -\r\n%s OK [READ-ONLY] done\r\n", n, n+1, tag)
+		for uid := from; uid <= n; uid++ {
+			p.send("* %d FETCH (UID %d %s)\r\n", uid, uid, meta)
+		}
+		for uid := 1; uid < from; uid++ {
+			p.send("* %d FETCH (UID %d)\r\n", uid, uid)
+		}
+		p.send("%s OK done\r\n%s OK done\r\n", newTag, listTag)
+		return true
+	}))
+	var few migrate.UIDSet
+	few.AddRange(from, ^migrate.UID(0))
+	_, uids, described, err := s.Survey(t.Context(), "INBOX", few)
+	if err != nil || uids.Len() != n || len(described) != n-from+1 || described[0].UID != from {
+		t.Errorf("%d UIDs, %d described, %v", uids.Len(), len(described), err)
+	}
+}

@@ -28,6 +28,7 @@ type reader struct {
 	failure   error      // why the last hand gave up
 	refused   bool       // the server takes no more connections
 	plain     bool       // folders are listed without descriptions
+	single    bool       // a FETCH is for one window only
 }
 
 // shelf is a folder in the reader. What lies below listed is the reader's.
@@ -38,6 +39,7 @@ type shelf struct {
 	closed bool          // is listed only
 
 	expected int // messages to read, as far as the server told beforehand
+	next     UID // UIDNEXT, likewise; 0 is unknown
 
 	listed  bool // the next three are known, or err
 	at      time.Time
@@ -57,10 +59,11 @@ type shelf struct {
 
 // window is a part of a folder that is written as one. What lies below turn is the reader's.
 type window struct {
-	shelf *shelf
-	uids  UIDSet
-	known []MessageInfo // what the server told of them
-	turn  chan struct{} // closed when the run has come to it
+	shelf  *shelf
+	uids   UIDSet
+	known  []MessageInfo // what the server told of them
+	octets int64         // by that
+	turn   chan struct{} // closed when the run has come to it
 
 	waits    bool // its hand waits for a place in the spool
 	received UIDSet
@@ -76,7 +79,7 @@ type window struct {
 
 // read starts to read these folders.
 func (m *mailboxRun) read(shelves []*shelf) *reader {
-	r := &reader{run: m, shelves: shelves, connected: 1, plain: m.plain}
+	r := &reader{run: m, shelves: shelves, connected: 1, plain: m.plain, single: m.single}
 	r.news = sync.NewCond(&r.mu)
 	r.ctx, r.cancel = context.WithCancel(m.ctx)
 	r.hands.Go((&hand{reader: r, source: m.source, first: true}).work)
@@ -94,7 +97,7 @@ func (r *reader) close() {
 	for _, s := range r.shelves {
 		r.drop(s)
 	}
-	r.run.plain = r.plain
+	r.run.plain, r.run.single = r.plain, r.single
 	if r.took > 0 {
 		r.run.cp.Crowded = &Crowded{Connections: r.took, At: time.Now().UTC()}
 	}
@@ -149,6 +152,7 @@ func (r *reader) await(ctx context.Context, ok func() bool) error {
 		case r.connected == 0:
 			return r.failure
 		case r.stuck():
+			r.single = true // a FETCH for several may have gone on without the rest of the first
 			return &Error{Op: "read messages", Kind: Unreachable,
 				Err: errors.New("the connection that was to read them broke, and the others have read ahead as much as they may")}
 		}
@@ -156,11 +160,11 @@ func (r *reader) await(ctx context.Context, ok func() bool) error {
 	}
 }
 
-// stuck reports whether every connection has read ahead as much as it may, so that none begins what the
-// run waits for: the task of one that broke.
+// stuck reports whether every connection has read ahead as much as it may, so that none reads what the
+// run waits for: the task of one that broke, or what a server left out of the first window of several.
 func (r *reader) stuck() bool {
 	blocked := r.blocked()
-	return blocked > 0 && blocked == r.connected
+	return blocked > 0 && (blocked == r.connected || blocked+r.idle == r.connected && r.waiting() == 0)
 }
 
 // blocked counts the connections that have read ahead as much as they may.
@@ -286,9 +290,8 @@ func (r *reader) choose(h *hand) func() error {
 			s.measuring = true
 			return r.making(func() error { return h.measure(s) })
 		case len(s.toRead) > 0:
-			w := s.toRead[0]
-			s.toRead = s.toRead[1:]
-			return r.making(func() error { return h.read(w) })
+			ws := r.portion(s)
+			return r.making(func() error { return h.read(s, ws) })
 		}
 	}
 	return nil

@@ -177,6 +177,69 @@ func TestSmallSpool(t *testing.T) {
 	}
 }
 
+// TestPortions reads several windows with one FETCH in a spool that hardly takes one of them, from servers
+// that send in another order than that of the UIDs, or leave messages out.
+func TestPortions(t *testing.T) {
+	for _, connections := range []int{1, 3} {
+		for name, befall := range map[string]func(*migratetest.Box){
+			"in order": func(*migratetest.Box) {},
+			"reversed": func(b *migratetest.Box) { b.Source.Reversed = true },
+			"one left out": func(b *migratetest.Box) {
+				b.Source.Folder("Folder").Add(migratetest.Message("late", "late", 300), received).Omit = true
+				b.Source.Folder("INBOX").Add(migratetest.Message("late", "late", 300), received).Omit = true
+			},
+		} {
+			bubble(t, fmt.Sprint(name, " over ", connections), func(t *testing.T, w *migratetest.World) {
+				w.Connections, w.Memory, w.Disk, w.Limits.WindowMessages = connections, 1000, 2000, 3
+				b := oneMailbox(t, w, 40)
+				folder := b.Source.AddFolder("", "Folder")
+				befall(b)
+				for i := range 40 {
+					folder.Add(migratetest.Message(fmt.Sprint(i), "letter", 300+i), received)
+				}
+				b.Source.Latency, b.Target.Latency = 10*time.Millisecond, 30*time.Millisecond
+				sent := new(fetched)
+				b.Source.Before = func(op, folder string, uid migrate.UID) error { sent.count(op, folder, uid); return nil }
+				began := time.Now()
+				w.Settle(t)
+				if took := time.Since(began); took > 3*time.Minute {
+					t.Errorf("took %s", took)
+				}
+				if name == "in order" && sent.most() != 1 {
+					t.Errorf("a message was sent %d times", sent.most())
+				}
+				cp := wantState(t, w, b, migrate.Synced)
+				if n := cp.Counts().Failed; n != map[string]int{"one left out": 2}[name] {
+					t.Errorf("%d messages were not migrated", n)
+				}
+				if name != "one left out" {
+					w.CheckExact(t, b)
+				}
+			})
+		}
+	}
+}
+
+// TestOneFetchForSeveralWindows hides the round trip of each behind the messages of the last.
+func TestOneFetchForSeveralWindows(t *testing.T) {
+	bubble(t, "", func(t *testing.T, w *migratetest.World) {
+		w.Connections, w.Limits.WindowMessages = 1, 5
+		b := oneMailbox(t, w, 60)
+		asked := 0
+		b.Source.Before = func(op, _ string, uid migrate.UID) error {
+			if op == "fetch" && uid == 0 {
+				asked++
+			}
+			return nil
+		}
+		w.Settle(t)
+		w.CheckExact(t, b)
+		if asked != 3 { // 40 messages are described at once: 4 windows, 4, and the last 4
+			t.Errorf("asked %d times", asked)
+		}
+	})
+}
+
 // TestFolderGoneWhileReadAhead deletes a folder whose windows are being read: the others go on.
 func TestFolderGoneWhileReadAhead(t *testing.T) {
 	for at := range 30 {

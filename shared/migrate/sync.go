@@ -32,6 +32,7 @@ type mailboxRun struct {
 	arrived   *arrivals              // nil: not read yet
 	states    map[string]FolderState // of folders, at the beginning of the pass
 	plain     bool                   // a description broke the connection: see reader
+	single    bool                   // likewise
 	next      time.Time              // when this mailbox wants to run again
 	looking   *lookout               // of pre-flight; nil: mail is moved
 	finding   *Problem               // what pre-flight found that the administrator has to mend
@@ -179,7 +180,7 @@ func (m *mailboxRun) bringAll(quiet map[*FolderCursor]bool) (later, err error) {
 			done := m.doubtful(f.Key)
 			done.Union(f.Done)
 			folders = append(folders, f)
-			shelves = append(shelves, &shelf{name: f.Name, past: f.past(), done: done, closed: f.View, expected: m.expected(f, done)})
+			shelves = append(shelves, &shelf{name: f.Name, past: f.past(), done: done, closed: f.View, expected: m.expected(f, done), next: m.states[f.Name].UIDNext})
 		}
 	}
 	if len(shelves) == 0 {

@@ -160,6 +160,20 @@ func (s UIDSet) Newest(n int) UIDSet {
 	return out
 }
 
+// Ascending yields the UIDs from the lowest to the highest.
+func (s UIDSet) Ascending(yield func(UID) bool) {
+	for _, r := range s.ranges {
+		for u := r.First; ; u++ {
+			if !yield(u) {
+				return
+			}
+			if u == r.Last { // before it overflows
+				break
+			}
+		}
+	}
+}
+
 // Descending calls yield with each UID, the largest first, until it returns false.
 func (s UIDSet) Descending(yield func(UID) bool) {
 	for i := len(s.ranges) - 1; i >= 0; i-- {

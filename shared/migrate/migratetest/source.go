@@ -30,6 +30,8 @@ type SourceMailbox struct {
 	PlainList bool
 	// StaleStates has States say what it said the last time.
 	StaleStates bool
+	// Reversed has Fetch yield the newest message first.
+	Reversed bool
 	// MaxConnections is how many connections the server takes at once; 0 is any number.
 	MaxConnections int
 	// Server is what it shares with other mailboxes; nil: nothing.
@@ -459,7 +461,11 @@ func (s *source) Fetch(ctx context.Context, uids migrate.UIDSet, yield func(migr
 	if err := s.call(ctx, "fetch", 0); err != nil {
 		return err
 	}
-	for _, m := range s.current.Messages() {
+	messages := s.current.Messages()
+	if s.box.Reversed {
+		slices.Reverse(messages)
+	}
+	for _, m := range messages {
 		if !uids.Contains(m.UID) || m.Omit {
 			continue
 		}
