@@ -143,6 +143,11 @@ func (s *Sender) Close(ctx context.Context) error {
 	var err error
 	if s.sender != nil {
 		err = s.sender.Close(ctx)
+		if ctx.Err() == nil {
+			// The broker had ended the link, as it does after 10 minutes without use: azservicebus 1.11 gives
+			// that as an error, in words only (internal/amqpLinks.go, closeWithoutLocking).
+			err = nil
+		}
 	}
 	if s.owned {
 		err = errors.Join(err, s.client.Close(ctx))

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
@@ -236,6 +238,76 @@ func TestClose(t *testing.T) {
 	finish(t, s.Close)
 	if err := s.Wake(t.Context(), wake, time.Time{}); !errors.Is(err, ErrClosed) || migrate.OutcomeUnknown(err) {
 		t.Fatal(err)
+	}
+}
+
+// TestIdle sends nothing for an hour: the broker ends a link after 10 minutes
+// (service-bus-amqp-troubleshoot), which neither the next wake-up nor the end minds.
+func TestIdle(t *testing.T) {
+	for name, wakes := range map[string]int{"then a wake-up": 1, "then the end": 0} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				pipes := newPipes()
+				b := startBroker(t, servicebus.Options{Listener: pipes})
+				client, err := azservicebus.NewClientFromConnectionString(b.ConnectionString(), &azservicebus.ClientOptions{NewWebSocketConn: pipes.dial})
+				if err != nil {
+					t.Fatal(err)
+				}
+				s := &Sender{client: client, queue: queue, owned: true}
+				if err := s.Wake(t.Context(), wake, time.Time{}); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(time.Hour)
+				for i := range wakes {
+					w := wake
+					w.Seq += int64(i + 1)
+					if err := s.Wake(t.Context(), w, time.Time{}); err != nil {
+						t.Error(err)
+					}
+				}
+				if c := b.Counts(queue); c.Active != 1+wakes {
+					t.Errorf("%+v", c)
+				}
+				finish(t, s.Close)
+			})
+		})
+	}
+}
+
+// pipes is a listener in memory, for virtual time.
+type pipes struct {
+	conns chan net.Conn
+	done  chan struct{}
+	once  sync.Once
+}
+
+func newPipes() *pipes { return &pipes{conns: make(chan net.Conn), done: make(chan struct{})} }
+
+func (p *pipes) Addr() net.Addr { return &net.UnixAddr{Name: "broker.test", Net: "unix"} }
+
+func (p *pipes) Accept() (net.Conn, error) {
+	select {
+	case c := <-p.conns:
+		return c, nil
+	case <-p.done:
+		return nil, net.ErrClosed
+	}
+}
+
+func (p *pipes) Close() error {
+	p.once.Do(func() { close(p.done) })
+	return nil
+}
+
+func (p *pipes) dial(ctx context.Context, _ azservicebus.NewWebSocketConnArgs) (net.Conn, error) {
+	here, there := net.Pipe()
+	select {
+	case p.conns <- there:
+		return here, nil
+	case <-p.done:
+		return nil, net.ErrClosed
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	}
 }
 

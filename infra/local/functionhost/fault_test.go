@@ -59,6 +59,22 @@ func TestFaultsOfInvocations(t *testing.T) {
 	}
 }
 
+// The broker is busy when it should deliver, three times in a row: the message
+// comes all the same, and nothing is asked without a break.
+func TestBusyBroker(t *testing.T) {
+	plan := faults.New()
+	plan.Add(faults.Rule{At: "bus.deliver", Do: faults.Throttle, Times: 3})
+	a, broker := queueAppOn(t, servicebus.Queue{}, queueFunction, servicebus.Options{Faults: plan})
+	a.start(Options{})
+	began := time.Now()
+	post(t, broker, "x")
+	next(t, a.requests)
+	if took := time.Since(began); took < 3*receiveAgain {
+		t.Errorf("asked 4 times within %s", took)
+	}
+	settled(t, broker, servicebus.Counts{Delivered: 1})
+}
+
 // The process is killed in mid-invocation, with everything else in it.
 func TestFaultCutKillsTheProcessInMidInvocation(t *testing.T) {
 	a, broker := queueApp(t, servicebus.Queue{LockDuration: 5 * time.Minute}, queueFunction)

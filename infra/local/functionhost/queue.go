@@ -1,7 +1,9 @@
 package functionhost
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -26,6 +28,7 @@ type queue struct {
 	// instance takes no more messages. Otherwise credit that it still has would
 	// draw a message that was just abandoned, and keep it locked.
 	receiver *azservicebus.Receiver
+	again    func() (*azservicebus.Receiver, error) // another one like it
 	// settler renews locks and settles by lock token.
 	settler *azservicebus.Receiver
 }
@@ -76,15 +79,32 @@ func openQueue(connection, name string, dial dialer) (*queue, error) {
 		name = name[:len(name)-len(deadLetters)]
 		options.SubQueue = azservicebus.SubQueueDeadLetter
 	}
-	receiver, err := client.NewReceiverForQueue(name, options)
+	open := func() (*azservicebus.Receiver, error) { return client.NewReceiverForQueue(name, options) }
+	receiver, err := open()
 	if err != nil {
 		return nil, err
 	}
-	settler, err := client.NewReceiverForQueue(name, options)
+	settler, err := open()
 	if err != nil {
 		return nil, err
 	}
-	return &queue{client, receiver, settler}, nil
+	return &queue{client, receiver, open, settler}, nil
+}
+
+// renew puts another receiver in the place of one that gave neither a message nor
+// an error: azservicebus 1.11 makes nothing of a link that was detached with
+// server-busy, so that it would return at once, for ever (receiver.go,
+// receiveMessagesImpl; internal/errors.go, amqpConditionsToRecoveryKind).
+func (q *queue) renew(ctx context.Context) error {
+	next, err := q.again()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, settleWithin)
+	defer cancel()
+	_ = q.receiver.Close(ctx) // says once more why its link has ended
+	q.receiver = next
+	return nil
 }
 
 // run receives until the instance ends. It asks for messages only when one more
@@ -105,6 +125,9 @@ func (l *queueListener) run() {
 		if len(waiting) == 0 {
 			waiting, err = l.queue.receiver.ReceiveMessages(in.alive, 1+in.config.queues.prefetch, nil)
 		}
+		if err == nil && len(waiting) == 0 && in.alive.Err() == nil {
+			err = cmp.Or(l.queue.renew(in.alive), errNothing)
+		}
 		if err != nil || len(waiting) == 0 {
 			<-slots
 			l.pause(err)
@@ -124,6 +147,8 @@ func (l *queueListener) run() {
 	l.close(l.queue.settler.Close)
 	l.close(l.queue.client.Close)
 }
+
+var errNothing = errors.New("the receiver gave nothing, and another one takes its place")
 
 func (l *queueListener) close(what func(context.Context) error) {
 	ctx, cancel := context.WithTimeout(context.Background(), settleWithin)

@@ -26,8 +26,14 @@ func queueApp(t *testing.T, q servicebus.Queue, function string) (*app, *service
 // queueAppAt has a broker with a clock of its own.
 func queueAppAt(t *testing.T, q servicebus.Queue, function string, now func() time.Time) (*app, *servicebus.Broker) {
 	t.Helper()
+	return queueAppOn(t, q, function, servicebus.Options{Now: now})
+}
+
+func queueAppOn(t *testing.T, q servicebus.Queue, function string, o servicebus.Options) (*app, *servicebus.Broker) {
+	t.Helper()
 	q.Name = "q"
-	broker, err := servicebus.Start(context.Background(), servicebus.Options{Queues: []servicebus.Queue{q}, Now: now})
+	o.Queues = []servicebus.Queue{q}
+	broker, err := servicebus.Start(context.Background(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
