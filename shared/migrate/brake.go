@@ -62,19 +62,26 @@ func (b Brake) Guard(dial DialSource) DialSource {
 				source.Close()
 				return nil, err
 			}
-			return source, nil
-		case KindOf(err) == SignIn && counted[ReasonOf(err)]:
-			noted := b.change(ctx, endpoint.Name, func(s *brakeState) bool {
-				if s.Refused++; s.Refused >= limit {
-					rest := min(firstRest<<min(s.Refused-limit, 10), longestRest)
-					s.Until = time.Now().Add(rest).UTC()
-				}
-				return true
-			})
-			return nil, errors.Join(err, noted)
+			return &guarded{Source: source, refused: func(ctx context.Context) error { return b.refused(ctx, endpoint.Name, limit) }}, nil
+		case counts(err):
+			return nil, errors.Join(err, b.refused(ctx, endpoint.Name, limit))
 		}
 		return nil, err
 	}
+}
+
+// counts reports whether a server counts this refusal, too.
+func counts(err error) bool { return KindOf(err) == SignIn && counted[ReasonOf(err)] }
+
+// refused counts a refused sign-in, and begins or lengthens the rest.
+func (b Brake) refused(ctx context.Context, endpoint string, limit int) error {
+	return b.change(ctx, endpoint, func(s *brakeState) bool {
+		if s.Refused++; s.Refused >= limit {
+			rest := min(firstRest<<min(s.Refused-limit, 10), longestRest)
+			s.Until = time.Now().Add(rest).UTC()
+		}
+		return true
+	})
 }
 
 // enter returns an error while the endpoint rests. Behind the rest, the first who asks may try.

@@ -3,6 +3,7 @@ package migrate_test
 import (
 	"context"
 	"errors"
+	"io"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -138,5 +139,96 @@ func TestBrakeWithoutItsState(t *testing.T) {
 	store.Before = func(string, string) error { return &migrate.Error{Kind: migrate.Unreachable} }
 	if _, err := dial(t.Context(), migrate.Endpoint{Name: "a"}, migrate.Mailbox{}); migrate.KindOf(err) != migrate.Unreachable || server.tries != 1 {
 		t.Errorf("got %v after %d tries", err, server.tries)
+	}
+}
+
+// shutOut is a source whose connection broke and whose sign-in over another one is refused.
+type shutOut struct {
+	migrate.Source
+	err error
+}
+
+func (s shutOut) Close() error { return nil }
+
+func (s shutOut) Folders(context.Context) ([]migrate.SourceFolder, error) { return nil, s.err }
+func (s shutOut) States(context.Context, []string) (map[string]migrate.FolderState, error) {
+	return nil, s.err
+}
+func (s shutOut) Open(context.Context, string) (migrate.FolderState, error) {
+	return migrate.FolderState{}, s.err
+}
+func (s shutOut) Survey(context.Context, string, migrate.UIDSet) (migrate.FolderState, migrate.UIDSet, []migrate.MessageInfo, error) {
+	return migrate.FolderState{}, migrate.UIDSet{}, nil, s.err
+}
+func (s shutOut) UIDs(context.Context, migrate.UID, migrate.UID) (migrate.UIDSet, error) {
+	return migrate.UIDSet{}, s.err
+}
+func (s shutOut) Describe(context.Context, migrate.UIDSet, func(migrate.MessageInfo) error) error {
+	return s.err
+}
+func (s shutOut) Headers(context.Context, migrate.UIDSet, func(migrate.MessageInfo, []byte) error) error {
+	return s.err
+}
+func (s shutOut) Fetch(context.Context, migrate.UIDSet, func(migrate.MessageInfo, int64, io.Reader) error) error {
+	return s.err
+}
+
+// TestBrakeCountsReconnects has sources sign in again and be refused, whatever they are asked: each counts
+// once, however often it says so.
+func TestBrakeCountsReconnects(t *testing.T) {
+	ways := map[string]func(context.Context, migrate.Source) error{
+		"folders": func(ctx context.Context, s migrate.Source) error { _, err := s.Folders(ctx); return err },
+		"states":  func(ctx context.Context, s migrate.Source) error { _, err := s.States(ctx, nil); return err },
+		"open":    func(ctx context.Context, s migrate.Source) error { _, err := s.Open(ctx, "a"); return err },
+		"survey": func(ctx context.Context, s migrate.Source) error {
+			_, _, _, err := s.Survey(ctx, "a", migrate.UIDSet{})
+			return err
+		},
+		"uids":     func(ctx context.Context, s migrate.Source) error { _, err := s.UIDs(ctx, 1, 2); return err },
+		"describe": func(ctx context.Context, s migrate.Source) error { return s.Describe(ctx, migrate.UIDSet{}, nil) },
+		"headers":  func(ctx context.Context, s migrate.Source) error { return s.Headers(ctx, migrate.UIDSet{}, nil) },
+		"fetch":    func(ctx context.Context, s migrate.Source) error { return s.Fetch(ctx, migrate.UIDSet{}, nil) },
+	}
+	for name, ask := range ways {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				dial := migrate.Brake{Store: migratetest.NewStore(nil)}.Guard(func(context.Context, migrate.Endpoint, migrate.Mailbox) (migrate.Source, error) {
+					return shutOut{err: refusal(migrate.WrongPassword)}, nil
+				})
+				var sources []migrate.Source
+				for range 4 {
+					s, err := dial(t.Context(), migrate.Endpoint{Name: "old"}, migrate.Mailbox{})
+					if err != nil {
+						t.Fatal(err)
+					}
+					sources = append(sources, s)
+				}
+				for range 3 {
+					for _, s := range sources[1:] {
+						if err := ask(t.Context(), s); migrate.KindOf(err) != migrate.SignIn || migrate.ReasonOf(err) != migrate.WrongPassword {
+							t.Fatal(err)
+						}
+					}
+				}
+				if s, err := dial(t.Context(), migrate.Endpoint{Name: "old"}, migrate.Mailbox{}); err != nil { // ends the row of refusals
+					t.Fatalf("three refusals count as more: %v", err)
+				} else {
+					sources = append(sources[:1], s)
+				}
+				for range 3 {
+					s, err := dial(t.Context(), migrate.Endpoint{Name: "old"}, migrate.Mailbox{})
+					if err != nil {
+						t.Fatal(err)
+					}
+					sources = append(sources, s)
+				}
+				for _, s := range sources[:4] {
+					_ = ask(t.Context(), s)
+				}
+				if _, err := dial(t.Context(), migrate.Endpoint{Name: "old"}, migrate.Mailbox{}); migrate.ReasonOf(err) != migrate.EndpointResting {
+					t.Errorf("after four refusals: %v", err)
+				}
+			})
+		})
 	}
 }
