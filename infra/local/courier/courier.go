@@ -28,6 +28,7 @@ import (
 // Server is a running Courier.
 type Server struct {
 	dir        string // its root
+	perAddress int    // connections that it takes from one address
 	ca         []byte
 	tls, plain int // ports
 	processes  []*exec.Cmd
@@ -42,7 +43,11 @@ type Server struct {
 }
 
 // Start runs a server in a temporary folder until Stop. It fetches the Debian packages if need be.
-func Start(ctx context.Context) (*Server, error) {
+func Start(ctx context.Context) (*Server, error) { return StartLimited(ctx, 200) }
+
+// StartLimited is Start for a server that takes so many connections from one address, at each of its two
+// ports (MAXPERIP). It closes any other without a word.
+func StartLimited(ctx context.Context, perAddress int) (*Server, error) {
 	if os.Geteuid() != 0 {
 		return nil, errors.New("start courier: it runs in a root of its own, which only root can give it")
 	}
@@ -50,7 +55,7 @@ func Start(ctx context.Context) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{exited: make(chan struct{}), passwords: map[string]string{}}
+	s := &Server{perAddress: perAddress, exited: make(chan struct{}), passwords: map[string]string{}}
 	if err = s.prepare(unpacked); err == nil {
 		err = s.run(ctx)
 	}
@@ -96,7 +101,7 @@ func (s *Server) run(ctx context.Context) error {
 	}
 	s.tls, s.plain = ports[0], ports[1]
 	const login, imapd = "/usr/lib/courier/courier/imaplogin", "/usr/bin/imapd"
-	listen := []string{"-address=127.0.0.1", "-maxprocs=200", "-maxperip=200", "-nodnslookup", "-noidentlookup"}
+	listen := []string{"-address=127.0.0.1", "-maxprocs=200", "-maxperip=" + strconv.Itoa(s.perAddress), "-nodnslookup", "-noidentlookup"}
 	plain := append(listen[:len(listen):len(listen)], strconv.Itoa(s.plain), login, imapd, "Maildir")
 	if err := s.start(append(settings(), "IMAP_STARTTLS=YES"), "/usr/sbin/couriertcpd", plain...); err != nil {
 		return err

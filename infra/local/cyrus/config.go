@@ -30,7 +30,8 @@ notifysocket: %[1]s/sock/notify
 tls_server_cert: %[1]s/server.pem
 tls_server_key: %[1]s/server.key
 tls_session_timeout: 0
-`, s.dir, s.owner, admin, !s.names.Dots, !s.names.Classic)
+maxlogins_per_host: %[6]d
+`, s.dir, s.owner, admin, !s.names.Dots, !s.names.Classic, s.perAddress)
 }
 
 func (s *Server) cyrusConf(tlsPort, plainPort int) string {

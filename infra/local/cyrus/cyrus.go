@@ -53,6 +53,7 @@ func (n Names) prefix() string {
 // Server is a running Cyrus.
 type Server struct {
 	names       Names
+	perAddress  int    // connections that it takes from one address; 0: any number
 	root, dir   string // the unpacked package; configuration and mail
 	owner       string
 	uid, gid    int
@@ -73,6 +74,16 @@ func Start(ctx context.Context) (*Server, error) { return StartWith(ctx, Names{}
 
 // StartWith is Start with other names.
 func StartWith(ctx context.Context, names Names) (*Server, error) {
+	return start(ctx, &Server{names: names})
+}
+
+// StartLimited is Start for a server that takes so many connections from one address
+// (maxlogins_per_host), the one that asks included.
+func StartLimited(ctx context.Context, perAddress int) (*Server, error) {
+	return start(ctx, &Server{perAddress: perAddress})
+}
+
+func start(ctx context.Context, s *Server) (*Server, error) {
 	if err := needs.Debian(ctx, "sasl2-bin", "libsasl2-modules", "libsasl2-modules-db"); err != nil {
 		return nil, err
 	}
@@ -80,7 +91,7 @@ func StartWith(ctx context.Context, names Names) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{names: names, root: root, exited: make(chan struct{}), passwords: map[string]string{}}
+	s.root, s.exited, s.passwords = root, make(chan struct{}), map[string]string{}
 	if err = s.prepare(ctx); err == nil {
 		err = s.run(ctx)
 	}

@@ -1,0 +1,144 @@
+package imapsource
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"mailferry/infra/local/courier"
+	"mailferry/infra/local/cyrus"
+	"mailferry/infra/local/dovecot"
+	"mailferry/shared/migrate"
+	"mailferry/shared/migrate/migratetest"
+)
+
+// TestServersTakeSoMany has two processes move eight mailboxes from a server that takes fewer connections
+// than the endpoint allows. Cyrus says so behind the password, Courier hangs up without a word. Soon they
+// have fewer, and all mail arrives once.
+func TestServersTakeSoMany(t *testing.T) {
+	for name, start := range map[string]func() (server, error){
+		"cyrus":   func() (server, error) { return cyrus.StartLimited(t.Context(), 9) }, // itself included
+		"courier": func() (server, error) { return courier.StartLimited(t.Context(), 9) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, err := start()
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() {
+				if err := s.Stop(); err != nil {
+					t.Error(err)
+				}
+			})
+			c := &counter{dial: Dialer{Password: password}.Dial}
+			w := crowdedWorld(t, s, c)
+			c.onRefusal = func() { // those that have too many connections end with their budget
+				time.AfterFunc(w.Limits.Budget+5*time.Second, c.settled)
+			}
+			w.Settle(t)
+			for _, b := range w.Boxes {
+				w.CheckExact(t, b)
+				if cp := w.Checkpoint(t, b.Mailbox.ID); cp.State != migrate.Synced || cp.Failures != 0 {
+					t.Errorf("%s is %s after %d failures: %+v", b.Mailbox.Login, cp.State, cp.Failures, cp.Problem)
+				}
+			}
+			list, err := migrate.Batches(t.Context(), w.Store, migratetest.EndpointName)
+			if err != nil || list[0].Cap == nil || list[0].Cap.Connections > 6 || list[0].Cap.Full != 12 {
+				t.Errorf("cap %+v, %v", list[0].Cap, err)
+			}
+			t.Logf("at first %d at once, %d refused; then %d at once, %d refused, %d in all", c.before.most, c.before.refused, c.most, c.refused, c.dials)
+			// Where one run follows another, the server may still be ending the connections of the first.
+			if c.before.refused == 0 || c.most > 6 || c.most < 2 || c.refused > 4 {
+				t.Error("they did not settle at 6 connections")
+			}
+		})
+	}
+}
+
+// crowdedWorld has mailboxes whose source is the server, and beside it the same mail to compare.
+func crowdedWorld(t *testing.T, s server, c *counter) *migratetest.World {
+	t.Helper()
+	w := migratetest.NewWorld()
+	w.Processes, w.Slots, w.Connections, w.TickEvery = 2, 4, 3, time.Second
+	w.Limits = migrate.Limits{Budget: 4 * time.Second, WindowMessages: 5}
+	w.Memory, w.Disk = 10_000, 10_000 // connections wait for room
+	w.Endpoint = func(e *migrate.Endpoint) {
+		e.Host, e.Port = s.TLSAddr()
+		e.CA = string(s.CA())
+	}
+	received := time.Date(2018, 2, 5, 9, 0, 0, 0, time.UTC)
+	for i := range 8 {
+		login := fmt.Sprint("user", i)
+		b := w.AddMailbox(t, login)
+		b.Dial, b.Target.Latency = c.Dial, 15*time.Millisecond
+		var items []dovecot.Item
+		for j := range 130 {
+			text := append(migratetest.Message(fmt.Sprint(i, "-", j), "letter", 1000), "\r\n"...)
+			at := received.Add(time.Duration(j) * time.Minute)
+			b.Source.Folder("INBOX").Add(text, at)
+			items = append(items, dovecot.Item{Folder: "INBOX", Message: text, Received: at})
+		}
+		if err := s.AddUser(t.Context(), login, "pw"); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Fill(t.Context(), login, items); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return w
+}
+
+// counter counts the connections of all.
+type counter struct {
+	dial      migrate.DialSource
+	onRefusal func() // the first
+
+	mu            sync.Mutex
+	open, dials   int
+	most, refused int
+	before        struct{ most, refused int } // it settled
+}
+
+// settled counts anew.
+func (c *counter) settled() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.before.most, c.before.refused = c.most, c.refused
+	c.most, c.refused = c.open, 0
+}
+
+// Dial is migrate.DialSource.
+func (c *counter) Dial(ctx context.Context, e migrate.Endpoint, m migrate.Mailbox) (migrate.Source, error) {
+	s, err := c.dial(ctx, e, m)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err != nil {
+		if c.refused++; c.refused == 1 && c.onRefusal != nil {
+			c.onRefusal()
+			c.onRefusal = nil
+		}
+		return nil, err
+	}
+	c.open, c.dials = c.open+1, c.dials+1
+	c.most = max(c.most, c.open)
+	return &counted{Source: s, counter: c}, nil
+}
+
+// counted is a connection that is counted until it is closed.
+type counted struct {
+	migrate.Source
+	counter *counter
+	once    sync.Once
+}
+
+func (s *counted) Close() error {
+	s.once.Do(func() {
+		s.counter.mu.Lock()
+		defer s.counter.mu.Unlock()
+		s.counter.open--
+	})
+	return s.Source.Close()
+}
