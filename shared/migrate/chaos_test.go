@@ -28,6 +28,11 @@ func TestEverythingAtOnce(t *testing.T) {
 			for range 12 {
 				w.Kills = append(w.Kills, 40+c.random.IntN(150))
 			}
+			start := time.Now()
+			if seed%3 == 0 { // an hour of pre-flight first
+				withPreflight(w)
+				start = start.Add(time.Hour)
+			}
 			twoMailboxes(t, w)
 			for _, b := range w.Boxes {
 				c.befall(b)
@@ -35,6 +40,16 @@ func TestEverythingAtOnce(t *testing.T) {
 			w.Store.Before, w.Store.After = c.slowStore, c.store
 			w.Queue.Fault = c.wake
 			w.Run(t, 4*time.Hour, func() bool {
+				if w.Endpoint != nil && !start.IsZero() && time.Now().After(start) {
+					for _, b := range w.Boxes {
+						if b.Target.Puts()+b.Target.Asked() > 0 {
+							t.Errorf("%s was moved before the start", b.Mailbox.Login)
+						}
+					}
+					if migrate.OrderStart(t.Context(), w.Store, migratetest.EndpointName, migratetest.Batch) == nil {
+						start = time.Time{}
+					}
+				}
 				if c.once(200) {
 					for _, b := range w.Boxes {
 						b.Source.Folder("INBOX").Add(migratetest.Message("twin", "twin", 400), received)
