@@ -283,6 +283,58 @@ func TestPreflightTakenBack(t *testing.T) {
 		mail(b.Source.Folder("INBOX"), "late")
 		w.Sync(t)
 		w.CheckExact(t, b)
+		b.Source.WrongPassword = true
+		w.Sync(t)
+		wantState(t, w, b, migrate.Failed)
+		b.Source.WrongPassword = false
+		mail(b.Source.Folder("INBOX"), "later")
+		if err := migrate.RetrySignIn(t.Context(), w.Store, b.Mailbox.ID); err != nil {
+			t.Fatal(err)
+		}
+		w.Settle(t)
+		wantState(t, w, b, migrate.Synced)
+		w.CheckExact(t, b)
+	})
+	inPreflight(t, "back and forth", func(t *testing.T, w *migratetest.World) {
+		b := oneMailbox(t, w, 5)
+		tries := dials(b)
+		w.Preflight(t)
+		p := &migrate.Planner{Store: w.Store, Drop: w.Drop, Waker: w.Queue, Grace: time.Minute}
+		setEndpoint(t, w, func(*migrate.Endpoint) {})
+		tick(t, p)
+		woken := w.Queue.Drain()
+		setEndpoint(t, w, func(e *migrate.Endpoint) { e.Preflight = true })
+		r := newRunner(w.Store)
+		r.Drop = w.Drop
+		if err := r.Run(t.Context(), t.Context(), woken[0]); err != nil {
+			t.Fatal(err)
+		}
+		if c := wantUntouched(t, w, b); c.Phase != migrate.Waiting || c.Preflight.At.IsZero() || *tries != 1 {
+			t.Errorf("%s, %+v after %d tries", c.Phase, c.Preflight, *tries)
+		}
+		w.Start(t)
+		w.CheckExact(t, b)
+	})
+}
+
+// TestPreflightWaits has a tick read no checkpoint of those that wait for the start, however many.
+func TestPreflightWaits(t *testing.T) {
+	inPreflight(t, "", func(t *testing.T, w *migratetest.World) {
+		for i := range 20 {
+			w.AddMailbox(t, fmt.Sprint("user", i))
+		}
+		w.Preflight(t)
+		read := 0
+		w.Store.Before = func(op, name string) error {
+			if op == "get" && strings.HasPrefix(name, "mailboxes/") {
+				read++
+			}
+			return nil
+		}
+		tick(t, &migrate.Planner{Store: w.Store, Drop: w.Drop, Waker: w.Queue, Grace: time.Minute})
+		if read > 0 || len(w.Queue.Drain()) > 0 {
+			t.Errorf("%d checkpoints were read", read)
+		}
 	})
 }
 
