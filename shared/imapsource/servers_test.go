@@ -186,6 +186,49 @@ func difference(a, b []string) (more []string) {
 	return more
 }
 
+// TestServersDescribeAlike has every server say the same of a message whenever it is asked: as the folder
+// is surveyed, over another connection, and with its octets. By that, UIDs given anew are found out.
+func TestServersDescribeAlike(t *testing.T) {
+	eachServer(t, func(t *testing.T, name string, server server) {
+		var items []dovecot.Item
+		for i := range 9 {
+			items = append(items, dovecot.Item{Folder: "INBOX", Received: time.Date(2015, 7, 1, i, 0, 0, 0, time.UTC),
+				Message: fmt.Appendf(nil, "Subject: %d\r\n\r\n%s\r\n", i, strings.Repeat("x", i))})
+		}
+		if err := server.Fill(t.Context(), "u", items); err != nil {
+			t.Fatal(err)
+		}
+		told := make(map[string]int)
+		tell := func(info migrate.MessageInfo) {
+			told[fmt.Sprint(info.UID, " ", info.Size, " ", info.Received.Unix())]++
+		}
+		few := migrate.UIDsOf(3, 8, 9)
+		for range 2 {
+			s := dial(t, endpointOf(server, migrate.SecurityTLS))
+			_, uids, described, err := s.Survey(t.Context(), "INBOX", few)
+			if err != nil || uids.Len() != 9 || len(described) != 3 {
+				t.Fatalf("%s, %+v, %v", uids, described, err)
+			}
+			for _, info := range described {
+				tell(info)
+			}
+			err = s.Fetch(t.Context(), few, func(info migrate.MessageInfo, _ int64, body io.Reader) error {
+				tell(info)
+				_, err := io.Copy(io.Discard, body)
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		for what, times := range told {
+			if times != 4 {
+				t.Errorf("%q is said %d times", what, times)
+			}
+		}
+	})
+}
+
 // TestServersGoOnInsideAMessage cuts the connection within a large message of each server.
 func TestServersGoOnInsideAMessage(t *testing.T) {
 	item := mail.Large(3 << 20)

@@ -5,13 +5,14 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"mailferry/shared/migrate"
 	"mailferry/shared/migrate/migratetest"
 )
 
 // TestRenumberedFolderCostsLinearly gives a folder a new UIDVALIDITY: however many messages it has, the
-// ledgers are read once.
+// ledgers are read once, and four messages are looked up at a time.
 func TestRenumberedFolderCostsLinearly(t *testing.T) {
 	for _, n := range []int{100, 600} {
 		bubble(t, fmt.Sprint(n), func(t *testing.T, w *migratetest.World) {
@@ -22,6 +23,7 @@ func TestRenumberedFolderCostsLinearly(t *testing.T) {
 			}
 			w.Settle(t)
 			b.Source.Folder("INBOX").Renumber()
+			b.Target.Latency = 100 * time.Millisecond
 			mail(b.Source.Folder("INBOX"), "new")
 			var reads atomic.Int64
 			w.Store.Before = func(op, name string) error {
@@ -30,7 +32,11 @@ func TestRenumberedFolderCostsLinearly(t *testing.T) {
 				}
 				return nil
 			}
+			began := time.Now().Add(w.SyncEvery)
 			w.Sync(t)
+			if took := time.Since(began); took > time.Duration(n)*b.Target.Latency/4+10*time.Second {
+				t.Errorf("it took %s", took)
+			}
 			if got := reads.Load(); got > 6+2 {
 				t.Errorf("ledgers are read %d times, of 6 folders", got)
 			}

@@ -1,6 +1,12 @@
 package migrate
 
-import "strings"
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+)
 
 // twins are messages of one folder with equal fingerprints: one for each order of received dates by which
 // they may have been written, the present one first.
@@ -83,23 +89,21 @@ type copies map[string]map[string]int
 // folder's own look-up. Records of a folder that the source does not list any more stand for nothing
 // there: it may have been renamed, and its copies are those of its new name.
 func (m *mailboxRun) match(groups []*twins, intent *Intent) error {
-	there, sharers := make(copies), make(map[string]int)
-	for _, g := range groups {
-		if intent.Anywhere { // mostly its own folder has brought it
-			arrived, err := m.allArrived()
-			if err != nil {
-				return err
-			}
-			for _, key := range g.keys {
-				g.anywhere = g.anywhere || len(arrived.of(key)) > 0
-			}
-		}
-		if g.anywhere {
-			continue
-		}
-		if err := m.find(g, there); err != nil {
+	if intent.Anywhere { // mostly its own folder has brought it
+		arrived, err := m.allArrived()
+		if err != nil {
 			return err
 		}
+		for _, g := range groups {
+			g.anywhere = slices.ContainsFunc(g.keys, func(key string) bool { return len(arrived.of(key)) > 0 })
+		}
+	}
+	there, err := m.findAll(slices.DeleteFunc(slices.Clone(groups), func(g *twins) bool { return g.anywhere }))
+	if err != nil {
+		return err
+	}
+	sharers := make(map[string]int)
+	for _, g := range groups {
 		for _, key := range g.keys {
 			sharers[key]++
 			g.anywhere = g.anywhere || intent.Anywhere && len(there[key]) > 0
@@ -157,6 +161,41 @@ func (m *mailboxRun) othersInDoubt(intent *Intent) map[string]bool {
 		}
 	}
 	return others
+}
+
+// lookUps is how many look-ups at the target are made at once: as many requests as Graph takes of one
+// application for one mailbox.
+const lookUps = 4
+
+// findAll counts the copies of groups at the target.
+func (m *mailboxRun) findAll(groups []*twins) (copies, error) {
+	var mu sync.Mutex
+	var first error
+	all, next := make(copies), 0
+	take := func() *twins {
+		mu.Lock()
+		defer mu.Unlock()
+		if first != nil || next == len(groups) {
+			return nil
+		}
+		next++
+		return groups[next-1]
+	}
+	var workers sync.WaitGroup
+	for range min(lookUps, len(groups)) {
+		workers.Go(func() {
+			for g := take(); g != nil; g = take() {
+				there := make(copies)
+				err := m.find(g, there)
+				mu.Lock()
+				maps.Copy(all, there)
+				first = cmp.Or(first, err)
+				mu.Unlock()
+			}
+		})
+	}
+	workers.Wait()
+	return all, first
 }
 
 // find counts the copies of a group at the target.
