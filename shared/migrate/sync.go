@@ -95,14 +95,14 @@ func (m *mailboxRun) finishPass() error {
 	if err != nil {
 		return err
 	}
-	if ordered && len(c.Again) > 0 {
-		m.next = earliest(c.Again)
-		return nil
-	}
 	c.Deaths, c.Restores = 0, 0
 	c.Passes, c.Ended = c.Passes+1, time.Now().UTC()
 	if !ordered {
 		c.State, m.next = Synced, time.Now().Add(time.Duration(m.endpoint.SyncEvery))
+		return nil
+	}
+	if len(c.Again) > 0 {
+		m.next = earliest(c.Again)
 		return nil
 	}
 	c.State = Completing
