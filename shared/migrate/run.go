@@ -84,7 +84,7 @@ func (r *Runner) Run(ctx, soft context.Context, w WakeUp) error {
 	if err != nil {
 		return err
 	}
-	if m.outside || m.part.Load() == 0 {
+	if m.outside && verdict.Action != FailMailbox || m.part.Load() == 0 {
 		return nil // the next would fare no better, or has no slot: the tick finds out
 	}
 	return r.Planner.Next(context.WithoutCancel(ctx), w.Mailbox.Endpoint(), w.Mailbox)

@@ -120,6 +120,21 @@ func TestServerFullOfOthers(t *testing.T) {
 	})
 }
 
+// TestRefusedMakeRoomAtOnce: who fails because of himself does not keep the next waiting for the tick.
+func TestRefusedMakeRoomAtOnce(t *testing.T) {
+	bubble(t, "", func(t *testing.T, w *migratetest.World) {
+		w.Slots = 1
+		for i := range 10 {
+			w.AddMailbox(t, fmt.Sprint("user", i)).Source.WrongPassword = i < 9
+		}
+		began := time.Now()
+		w.Settle(t)
+		if took := time.Since(began); took > 30*time.Second {
+			t.Errorf("took %s", took)
+		}
+	})
+}
+
 // TestWhatLowersTheCap: a server that hangs up without a word has enough if it has others connected; one
 // that is ill, or has enough connections of one mailbox, has not.
 func TestWhatLowersTheCap(t *testing.T) {
