@@ -2,7 +2,6 @@ package imapsource
 
 import (
 	"cmp"
-	"context"
 	"fmt"
 	"net"
 	"slices"
@@ -15,7 +14,6 @@ import (
 	"mailferry/infra/local/deposit"
 	"mailferry/infra/local/dovecot"
 	"mailferry/shared/migrate"
-	"mailferry/shared/migrate/migratetest"
 )
 
 func mailIn(folders ...string) (items []dovecot.Item) {
@@ -193,43 +191,19 @@ func TestUserRootThatIsNotThere(t *testing.T) {
 	}
 }
 
-// brought runs a migration from a server's mailbox u and says what is at the target, folder by folder.
-func brought(t *testing.T, server *dovecot.Server, change func(*migrate.Endpoint)) (c *migrate.Checkpoint, contents []string) {
-	t.Helper()
-	w := migratetest.NewWorld()
-	w.Slots, w.TickEvery = 1, 50*time.Millisecond
-	w.Endpoint = change
-	b := w.AddMailbox(t, "u")
-	at := endpoint(server, migrate.SecurityNone)
-	b.Dial = func(ctx context.Context, e migrate.Endpoint, m migrate.Mailbox) (migrate.Source, error) {
-		e.Host, e.Port, e.Security, e.Auth = at.Host, at.Port, at.Security, at.Auth
-		return Dialer{Password: password}.Dial(ctx, e, m)
-	}
-	done := func() bool {
-		c = w.Checkpoint(t, b.Mailbox.ID)
-		return c.Phase == migrate.Waiting && (c.State.Final() || c.State == migrate.Synced || c.Failures > 0)
-	}
-	w.Run(t, time.Minute, done)
-	for _, m := range b.Target.Messages() {
-		contents = append(contents, m.FolderID+": "+m.Subject())
-	}
-	slices.Sort(contents)
-	return c, contents
-}
-
 // TestOthersFoldersComeWhenAskedFor runs a migration with and without them: a folder that is listed and not
 // opened holds nothing up.
 func TestOthersFoldersComeWhenAskedFor(t *testing.T) {
 	server, _ := sharingDovecot(t, dovecot.Layout{Shared: true})
-	c, got := brought(t, server, nil)
-	own := []string{"(inbox): INBOX", "(sent): Sent", "team: Team"}
-	if c.State != migrate.Synced || !slices.Equal(got, own) || !strings.Contains(fmt.Sprint(c.Notes), "folders of other users stay behind (3)") {
-		t.Errorf("%s: %q, %v", c.State, got, c.Notes)
+	m := startMigration(t, endpoint(server, migrate.SecurityNone), nil)
+	if c := m.passes(1); !strings.Contains(fmt.Sprint(c.Notes), "folders of other users stay behind (3)") {
+		t.Errorf("%v", c.Notes)
 	}
-	c, got = brought(t, server, func(e *migrate.Endpoint) { e.IncludeOtherUsers = true })
-	all := slices.Concat(own, []string{"shared/bert/team/deep: Team/Deep", "shared/bert/team: Team"})
-	slices.Sort(all)
-	if !slices.Equal(got, all) || c.Problem == nil || c.Problem.Kind != migrate.NoFolder || !strings.Contains(c.Problem.Text, "shared/bert/Shut") {
-		t.Errorf("%s: %q, %+v", c.State, got, c.Problem)
+	m.want("(inbox): INBOX", "(sent): Sent", "team: Team")
+	m = startMigration(t, endpoint(server, migrate.SecurityNone), func(e *migrate.Endpoint) { e.IncludeOtherUsers = true })
+	c := m.until(func(c *migrate.Checkpoint) bool { return c.Failures > 0 }) // of three
+	if c.Problem == nil || c.Problem.Kind != migrate.NoFolder || !strings.Contains(c.Problem.Text, "shared/bert/Shut") {
+		t.Errorf("%+v", c.Problem)
 	}
+	m.want("(inbox): INBOX", "(sent): Sent", "shared/bert/team/deep: Team/Deep", "shared/bert/team: Team", "team: Team")
 }

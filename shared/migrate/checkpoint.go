@@ -93,10 +93,11 @@ type Problem struct {
 // FolderCursor is one source folder's part of a checkpoint.
 type FolderCursor struct {
 	Name        string       `json:"name"`
-	Path        []string     `json:"path"`           // at the source
-	Was         string       `json:"was,omitempty"`  // its path before it was renamed at the source
-	View        bool         `json:"view,omitempty"` // shows what other folders hold
-	Use         SpecialUse   `json:"use,omitempty"`  // with Place: where it goes, as Target.Folder takes it
+	Path        []string     `json:"path"`            // at the source
+	Was         string       `json:"was,omitempty"`   // its path before it was renamed at the source
+	View        bool         `json:"view,omitempty"`  // shows what other folders hold
+	Label       bool         `json:"label,omitempty"` // is a View because of LabelsOnce
+	Use         SpecialUse   `json:"use,omitempty"`   // with Place: where it goes, as Target.Folder takes it
 	Place       []string     `json:"place,omitempty"`
 	Key         string       `json:"key"` // names the folder's ledger
 	UIDValidity uint32       `json:"uidValidity"`
@@ -186,13 +187,23 @@ func (c *Checkpoint) Total() int {
 }
 
 // nextDoubt returns the intent to be looked up next; there must be one. What a virtual folder shows
-// comes last: before, a message may be on its way into its own folder.
+// comes last, behind what a label does, and both behind what may have been sent: before, a message may be
+// on its way into another folder.
 func (c *Checkpoint) nextDoubt() *Intent {
+	label := make(map[string]bool)
+	for _, f := range c.Folders {
+		label[f.Key] = f.Label
+	}
 	rank := func(i *Intent) int {
-		if i.Anywhere {
+		switch {
+		case !i.Anywhere:
+			return 0
+		case i.Sent:
 			return 1
+		case label[i.Folder]:
+			return 2
 		}
-		return 0
+		return 3
 	}
 	return slices.MinFunc(c.Doubtful, func(a, b *Intent) int {
 		return cmp.Or(cmp.Compare(rank(a), rank(b)), a.After.Compare(b.After))

@@ -37,6 +37,7 @@ func TestFolderSettings(t *testing.T) {
 		`"excludeFolders":["#Nowhere#/x"]`:             "#Nowhere# is none of #archive#",
 		`"folderMap":[{"from":"a","to":"b/*"}]`:        "it has more",
 		`"excludeFolders":["a"],"excludeFolder":["a"]`: "unknown field",
+		`"labels":"twice"`:                             `labels "twice" is none of folders, once`,
 	} {
 		if _, err := ParseEndpoint("e", []byte(`{"host":"h",`+setting+`}`)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: the error is %v, want %s", setting, err, want)

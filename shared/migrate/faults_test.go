@@ -131,6 +131,51 @@ func TestWrongPasswordFailsAlone(t *testing.T) {
 	})
 }
 
+// TestLabelsOnce has messages that lie in several folders: each comes once, whatever dies.
+func TestLabelsOnce(t *testing.T) {
+	for k := range 60 {
+		bubble(t, fmt.Sprint(k), func(t *testing.T, w *migratetest.World) {
+			w.Kills = []int{k, k}
+			w.Endpoint = func(e *migrate.Endpoint) { e.Labels = migrate.LabelsOnce }
+			b := oneMailbox(t, w, 3)
+			work, zoo := b.Source.AddFolder("", "Work"), b.Source.AddFolder("", "Zoo")
+			all := b.Source.AddFolder(migrate.UseAll, "All Mail")
+			label := func(subject string, folders ...*migratetest.SourceFolder) {
+				for _, f := range append(folders, all) {
+					f.Add(migratetest.Message(subject, subject, 300), received)
+				}
+			}
+			for _, m := range b.Source.Folder("INBOX").Messages() {
+				work.Add(m.Content, m.Received)
+				all.Add(m.Content, m.Received)
+			}
+			label("both", work, zoo)
+			label("second", zoo)
+			label("archived")
+			lost := &migrate.Error{Op: "append", Kind: migrate.Unreachable, Unknown: true, Err: errors.New("lost")}
+			left := 2
+			b.Target.Fault = func(content []byte) migratetest.Fault {
+				if left > 0 && (bytes.Contains(content, []byte("both")) || bytes.Contains(content, []byte("letter 2"))) {
+					left--
+					return migratetest.Fault{Err: lost, Do: true, After: 3 * time.Second}
+				}
+				return migratetest.Fault{}
+			}
+			w.Settle(t)
+			wantContents(t, b, "(archive): archived", "(inbox): letter 0 letter 1 letter 2", "work: both", "zoo: second")
+			label("later", zoo)
+			zoo.Add(b.Source.Folder("INBOX").Messages()[0].Content, received)
+			w.Sync(t)
+			w.Complete(t)
+			wantContents(t, b, "(archive): archived", "(inbox): letter 0 letter 1 letter 2", "work: both", "zoo: later second")
+			c := wantState(t, w, b, migrate.Completed)
+			if n := c.Counts(); n.Messages() != 18 || n.Failed != 0 {
+				t.Errorf("%+v", n)
+			}
+		})
+	}
+}
+
 // TestMoveRoot gives a mailbox whose UserRoot was wrong another one, until its folders are known.
 func TestMoveRoot(t *testing.T) {
 	bubble(t, "", func(t *testing.T, w *migratetest.World) {

@@ -27,7 +27,18 @@ type FolderRules struct {
 	TargetFolder      string          `json:"targetFolder,omitempty"`      // everything goes below this folder, INBOX and Sent too
 	IncludeShared     bool            `json:"includeShared,omitempty"`     // also folders of shared namespaces (RFC 2342)
 	IncludeOtherUsers bool            `json:"includeOtherUsers,omitempty"` // also folders of other users' namespaces
+	Labels            LabelRule       `json:"labels,omitempty"`            // of a server whose folders are labels, such as Gmail
 }
+
+// LabelRule says where a message comes that the source shows in several folders.
+type LabelRule string
+
+// The rules. With LabelsOnce, a folder without a role brings only what is nowhere at the target, as a view
+// does: a message comes into the folder of its role, else into that of its first label.
+const (
+	LabelsAsFolders LabelRule = "folders" // into each of them; also if none is set
+	LabelsOnce      LabelRule = "once"    // into one
+)
 
 // FolderMapping sends the folders that From fits to To. What lies below them goes with them unless
 // another mapping fits it. "*" in To stands for what the same "*" of From stood for; after "re:" the
@@ -70,6 +81,7 @@ type compiledRules struct {
 	mappings         []mapping
 	target           []string // nil: none
 	spaces           []Space
+	once             bool // LabelsOnce
 }
 
 type mapping struct {
@@ -79,8 +91,11 @@ type mapping struct {
 
 // compile reads the rules. The error names every one that is wrong.
 func (r FolderRules) compile() (*compiledRules, error) {
-	c := &compiledRules{spaces: r.Spaces()}
+	c := &compiledRules{spaces: r.Spaces(), once: r.Labels == LabelsOnce}
 	var errs []error
+	if !slices.Contains([]LabelRule{"", LabelsAsFolders, LabelsOnce}, r.Labels) {
+		errs = append(errs, fmt.Errorf("labels %q is none of folders, once", r.Labels))
+	}
 	list := func(field string, texts []string) (patterns []pattern) {
 		for _, text := range texts {
 			p, err := parsePattern(text, true)
@@ -159,6 +174,9 @@ func (c *compiledRules) left(f SourceFolder, role rolePath) string {
 	}
 	return ""
 }
+
+// label reports whether a folder is one label of several that its messages may have.
+func (c *compiledRules) label(f SourceFolder) bool { return c.once && f.Use == "" && f.Space == Own }
 
 // mapped returns where the administrator's mapping sends a folder.
 func (c *compiledRules) mapped(from []string, role rolePath) (to []string, merge, ok bool) {

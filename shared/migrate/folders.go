@@ -51,7 +51,7 @@ func (m *mailboxRun) refreshFolders() error {
 		if known[f.Name] == nil {
 			known[f.Name] = m.newCursor(f.Name)
 		}
-		known[f.Name].place(f, l.at[pathKey(f.Path)])
+		known[f.Name].place(f, l.at[pathKey(f.Path)], rules.label(f))
 		m.takeUp(known[f.Name])
 	}
 	for _, cursor := range m.cp.Folders {
@@ -87,12 +87,12 @@ func (m *mailboxRun) newCursor(name string) *FolderCursor {
 
 // place says where the folder goes. A folder of the target that it had stays its own unless the
 // place is another now, as new rules want it; what lies in the old one stays there.
-func (c *FolderCursor) place(f SourceFolder, s *spot) {
+func (c *FolderCursor) place(f SourceFolder, s *spot, label bool) {
 	use, place := s.address()
 	if len(c.Place) > 0 && (use != c.Use || !slices.Equal(place, c.Place)) {
 		c.Target = TargetFolder{}
 	}
-	c.Gone, c.View, c.Path = false, f.Use.View(), slices.Clone(f.Path)
+	c.Gone, c.View, c.Label, c.Path = false, f.Use.View() || label, label, slices.Clone(f.Path)
 	c.Use, c.Place = use, place
 }
 
