@@ -1,8 +1,16 @@
 package imapsource
 
 import (
+	"bufio"
 	"context"
+	"crypto/tls"
+	"encoding/base64"
+	"net"
+	"strconv"
+	"strings"
 	"testing"
+
+	"github.com/xdg-go/scram"
 
 	"mailferry/infra/local/cyrus"
 	"mailferry/shared/migrate"
@@ -79,6 +87,74 @@ func TestCyrusSignIn(t *testing.T) {
 	}
 	if migrate.KindOf(err) != migrate.SignIn {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestCyrusOffersChannelBinding shows why none is used: of the bindings that Go has in TLS 1.3 Cyrus knows
+// none, and who claims to have seen no offer is refused.
+func TestCyrusOffersChannelBinding(t *testing.T) {
+	t.Parallel() // Cyrus refuses after seconds
+	server, err := cyrus.Start(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { server.Stop() })
+	if err := server.AddUser(t.Context(), "u", "pw"); err != nil {
+		t.Fatal(err)
+	}
+	for flag, mechanism := range map[string]string{"n": "SCRAM-SHA-256", "y": "SCRAM-SHA-256", "p=tls-exporter": "SCRAM-SHA-256-PLUS", "p=tls-server-end-point": "SCRAM-SHA-256-PLUS"} {
+		t.Run(flag, func(t *testing.T) {
+			t.Parallel()
+			host, port := server.TLSAddr()
+			conn, err := tls.Dial("tcp", net.JoinHostPort(host, strconv.Itoa(port)), &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS13})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			p := &peer{conn, bufio.NewReader(conn)}
+			if _, greeting, err := p.read(); err != nil || !strings.Contains(greeting, "AUTH=SCRAM-SHA-256-PLUS") {
+				t.Fatalf("it greets with %q: %v", greeting, err)
+			}
+			state := conn.ConnectionState()
+			client, err := scram.SHA256.NewClient("u", "pw", "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			conversation := client.NewConversation()
+			var binding scram.ChannelBinding
+			switch flag {
+			case "y":
+				conversation = client.NewConversationAdvertisingChannelBinding()
+			case "p=tls-exporter":
+				binding, err = scram.NewTLSExporterBinding(&state)
+				conversation = client.NewConversationWithChannelBinding(binding)
+			case "p=tls-server-end-point":
+				binding, err = scram.NewTLSServerEndpointBinding(&state)
+				conversation = client.NewConversationWithChannelBinding(binding)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			p.send("a AUTHENTICATE %s\r\n", mechanism)
+			for {
+				tag, text, err := p.read()
+				if err != nil {
+					t.Fatal(err)
+				}
+				if tag == "a" {
+					if ok := strings.HasPrefix(text, "OK"); ok != (flag == "n") {
+						t.Errorf("%s is answered %s", flag, text)
+					}
+					return
+				}
+				challenge, err := base64.StdEncoding.DecodeString(text)
+				if err != nil {
+					t.Fatal(err)
+				}
+				reply, _ := conversation.Step(string(challenge))
+				p.send("%s\r\n", base64.StdEncoding.EncodeToString([]byte(reply)))
+			}
+		})
 	}
 }
 

@@ -12,8 +12,11 @@ import (
 	"mailferry/shared/migrate"
 )
 
-// scramClient is SCRAM (RFC 5802, RFC 7677) without channel binding: the -PLUS mechanisms do not
-// tell which binding the server wants, and the usual servers offer none.
+// scramClient is SCRAM (RFC 5802, RFC 7677) without channel binding. The -PLUS mechanisms do not tell which
+// binding the server wants, and a wrong one is a refused sign-in: Cyrus offers them and knows tls-unique
+// only (imap/tls.c:1221-1232), which TLS 1.3 does not have (RFC 9266 section 3); Dovecot 2.3 offers none. The
+// flag is therefore "n": with "y", a server that offers -PLUS takes us for one whom somebody in between keeps
+// from seeing that (RFC 5802 section 6).
 type scramClient struct {
 	name         string
 	conversation *scram.ClientConversation
