@@ -104,6 +104,9 @@ func FuzzResponses(f *testing.F) {
 			return err
 		})
 		_, _, _, _ = s.Survey(t.Context(), "B", migrate.EveryUID())
+		if found, _ := s.SurveyNew(t.Context(), []string{"C", "D"}); len(found) > 0 && found[0].UIDs.Len() != found[0].State.Messages {
+			t.Errorf("not all of a folder is told: %+v", found[0])
+		}
 		s.Close()
 		<-s.client.Closed()
 	})

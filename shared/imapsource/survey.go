@@ -99,3 +99,41 @@ func (s *source) listAnd(few migrate.UIDSet) (uids migrate.UIDSet, described []m
 	}
 	return uids, described, err
 }
+
+// SurveyNew implements migrate.Source. Answers about several folders follow each other, and the library
+// tells by UIDs alone what they are about: news of a flag that come unasked can pass for a message of the
+// next folder, and push on what is said of that. As they do not say all that was asked for, a folder all
+// of whose messages are described had none, nor had those before it.
+func (s *source) SurveyNew(ctx context.Context, names []string) (found []migrate.Surveyed, err error) {
+	defer s.begin(ctx)()
+	s.leave()
+	type answer struct {
+		examine   *imapclient.SelectCommand
+		uids      migrate.UIDSet
+		described []migrate.MessageInfo
+		err       error
+	}
+	answers := make([]answer, len(names))
+	var taking sync.WaitGroup
+	for i, name := range names {
+		a := &answers[i]
+		a.examine = s.client.Select(s.spelled(name), s.examineOptions())
+		list := s.client.Fetch(uidSet(migrate.EveryUID()), descriptionOptions())
+		taking.Go(func() { a.uids, a.described, a.err = listed(list) })
+	}
+	taking.Wait()
+	for i, name := range names {
+		a := answers[i]
+		data, err := a.examine.Wait()
+		if broken := s.wire.failure(); broken != nil {
+			return found, s.fail(ctx, "list messages", name, cmpErr(err, broken))
+		}
+		if err != nil || a.err != nil || data.UIDValidity == 0 || data.UIDNext == 0 ||
+			a.uids.Len() != int(data.NumMessages) || len(a.described) != int(data.NumMessages) {
+			s.leave()
+			return found, nil
+		}
+		found = append(found, migrate.Surveyed{State: s.opened(name, data), UIDs: a.uids, Described: a.described})
+	}
+	return found, nil
+}

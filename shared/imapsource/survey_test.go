@@ -1,6 +1,7 @@
 package imapsource
 
 import (
+	"reflect"
 	"strings"
 	"testing"
 
@@ -100,5 +101,114 @@ func TestSurveyOfTheNewest(t *testing.T) {
 	_, uids, described, err := s.Survey(t.Context(), "INBOX", few)
 	if err != nil || uids.Len() != n || len(described) != n-from+1 || described[0].UID != from {
 		t.Errorf("%d UIDs, %d described, %v", uids.Len(), len(described), err)
+	}
+}
+
+// TestSurveyNewIsOneRoundTrip answers nothing before all has been asked.
+func TestSurveyNewIsOneRoundTrip(t *testing.T) {
+	s := surveyNew(t, func(p *peer, i int, examine, list string) {
+		p.send("* %d EXISTS\r\n* OK [UIDVALIDITY %d] -\r\n* OK [UIDNEXT 10] -\r\n%s OK [READ-ONLY] done\r\n", i, 9+i, examine)
+		for uid := 1; uid <= i; uid++ {
+			p.send("* %d FETCH (UID %d %s)\r\n", uid, uid, meta)
+		}
+		p.send("%s OK done\r\n", list)
+	})
+	found, err := s.SurveyNew(t.Context(), []string{"A", "B", "C"})
+	if err != nil || len(found) != 3 {
+		t.Fatalf("%+v, %v", found, err)
+	}
+	for i, f := range found {
+		if f.State.UIDValidity != uint32(9+i) || f.State.Messages != i || f.UIDs.Len() != i || len(f.Described) != i {
+			t.Errorf("folder %d: %+v", i, f)
+		}
+	}
+}
+
+// surveyNew is a source whose server reads the commands for A, B and C before it answers for each.
+func surveyNew(t *testing.T, answer func(p *peer, i int, examine, list string)) migrate.Source {
+	t.Helper()
+	return dial(t, scripted(t, hello, func(p *peer, tag, command string) bool {
+		if !strings.HasPrefix(command, "EXAMINE") {
+			return false
+		}
+		tags := []string{tag}
+		for range 5 {
+			tag, _, err := p.read()
+			if err != nil {
+				t.Error(err)
+			}
+			tags = append(tags, tag)
+		}
+		for i := range 3 {
+			answer(p, i, tags[2*i], tags[2*i+1])
+		}
+		return true
+	}))
+}
+
+// TestSurveyNewEndsBeforeADoubt takes nothing that may be about another folder, or that is not all.
+func TestSurveyNewEndsBeforeADoubt(t *testing.T) {
+	ok := next + "%s OK [READ-ONLY] done\r\n"
+	both := "* 1 FETCH (UID 4 " + meta + ")\r\n* 2 FETCH (UID 9 " + meta + ")\r\n"
+	for name, c := range map[string]struct {
+		second string // what the server says of B
+		want   int    // folders found
+	}{
+		"all is said":                         {ok + both + "%s OK done\r\n", 3},
+		"news of a flag behind":               {ok + both + "* 1 FETCH (UID 4 FLAGS ())\r\n%s OK done\r\n", 2},
+		"news of another message's flag":      {ok + both + "* 3 FETCH (UID 5 FLAGS ())\r\n%s OK done\r\n", 1},
+		"news of a flag before":               {ok + "* 1 FETCH (UID 4 FLAGS ())\r\n" + both + "%s OK done\r\n", 1},
+		"a message is left out":               {ok + "* 1 FETCH (UID 4 " + meta + ")\r\n%s OK done\r\n", 1},
+		"refused":                             {"%s NO no such folder\r\n%s BAD no folder is open\r\n", 1},
+		"refused, and the one before goes on": {"%s NO no such folder\r\n" + both + "%s OK done\r\n", 1},
+		"no UIDVALIDITY":                      {strings.Replace(ok, "UIDVALIDITY 9", "X", 1) + both + "%s OK done\r\n", 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := surveyNew(t, func(p *peer, i int, examine, list string) {
+				if i == 1 {
+					p.send(c.second, examine, list)
+					return
+				}
+				p.send(ok+both+"%s OK done\r\n", examine, list)
+			})
+			found, err := s.SurveyNew(t.Context(), []string{"A", "B", "C"})
+			if err != nil || len(found) != c.want {
+				t.Fatalf("%d folders, %v", len(found), err)
+			}
+			for _, f := range found {
+				if f.UIDs.String() != "4,9" || len(f.Described) != 2 || f.Described[0].UID != 4 || f.Described[1].UID != 9 {
+					t.Errorf("%+v", f)
+				}
+			}
+		})
+	}
+}
+
+// TestDovecotSurveyNew says of all folders what is said of each.
+func TestDovecotSurveyNew(t *testing.T) {
+	server := realServer(t, "u")
+	if err := server.Fill(t.Context(), "u", sample()); err != nil {
+		t.Fatal(err)
+	}
+	s := dial(t, endpoint(server, migrate.SecurityTLS))
+	folders, err := s.Folders(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, f := range folders {
+		if f.Selectable {
+			names = append(names, f.Name)
+		}
+	}
+	found, err := s.SurveyNew(t.Context(), names)
+	if err != nil || len(found) != len(names) || len(names) < 3 {
+		t.Fatalf("%d of %d folders, %v", len(found), len(names), err)
+	}
+	for i, name := range names {
+		state, uids, described, err := s.Survey(t.Context(), name, migrate.EveryUID())
+		if err != nil || state != found[i].State || uids.String() != found[i].UIDs.String() || !reflect.DeepEqual(described, found[i].Described) {
+			t.Errorf("%s: %+v, want %+v %s %+v, %v", name, found[i], state, uids, described, err)
+		}
 	}
 }

@@ -285,6 +285,13 @@ func (r *reader) choose(h *hand) func() error {
 		switch {
 		case !s.begun:
 			s.begun = true
+			group := r.group(s)
+			for _, s := range group {
+				s.begun = true
+			}
+			if len(group) > 1 {
+				return r.making(func() error { return h.listGroup(group) })
+			}
 			return r.making(func() error { return h.list(s) })
 		case !s.rest.Empty() && !s.measuring && len(s.toRead) < r.connected:
 			s.measuring = true

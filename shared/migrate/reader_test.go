@@ -356,3 +356,48 @@ func TestFewRoundTrips(t *testing.T) {
 		}
 	})
 }
+
+// TestGroupOfFolders lists small new folders together. One that the server refuses, or a connection that
+// breaks over them, keeps none of the others.
+func TestGroupOfFolders(t *testing.T) {
+	for name, befall := range map[string]func(*migratetest.Box){
+		"all well": func(*migratetest.Box) {},
+		"refused":  func(b *migratetest.Box) { b.Source.Folder("Folder 2").Refuse(true) },
+		"broken": func(b *migratetest.Box) {
+			b.Source.Before = func(op, folder string, _ migrate.UID) error {
+				if op == "describe with the list" && folder == "Folder 2" {
+					return errors.New("connection reset")
+				}
+				return nil
+			}
+		},
+	} {
+		for _, connections := range []int{1, 3} {
+			bubble(t, fmt.Sprint(name, " over ", connections), func(t *testing.T, w *migratetest.World) {
+				w.Connections = connections
+				b := oneMailbox(t, w, 2)
+				for i := range 6 {
+					f := b.Source.AddFolder("", fmt.Sprint("Folder ", i))
+					for j := range i {
+						f.Add(migratetest.Message(fmt.Sprint(i, "-", j), "letter", 300), received)
+					}
+				}
+				b.Source.Latency = 10 * time.Millisecond
+				befall(b)
+				w.Settle(t)
+				want := 2 + 15
+				if name == "refused" {
+					want -= 2
+				} else {
+					w.CheckExact(t, b)
+				}
+				if n := len(b.Target.Messages()); n != want {
+					t.Errorf("%d messages at the target, want %d", n, want)
+				}
+				if cp := w.Checkpoint(t, b.Mailbox.ID); cp.Epoch != 1 && name != "refused" {
+					t.Errorf("%d runs", cp.Epoch)
+				}
+			})
+		}
+	}
+}

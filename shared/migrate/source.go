@@ -61,6 +61,13 @@ type FolderState struct {
 	HighestModSeq uint64 `json:"highestModSeq,omitempty"` // 0: the server keeps none
 }
 
+// Surveyed is what a folder holds.
+type Surveyed struct {
+	State     FolderState
+	UIDs      UIDSet
+	Described []MessageInfo // all of them
+}
+
 // Source reads one mailbox of one source server. It never changes anything there: EXAMINE and
 // BODY.PEEK[] only. One goroutine at a time; Close may be called from any and ends a call under way.
 //
@@ -80,6 +87,10 @@ type Source interface {
 	// Survey is Open, then UIDs of all, then Describe of those few, in one round trip where the server
 	// lets it. A few may be EveryUID. Of some it may say nothing.
 	Survey(ctx context.Context, name string, few UIDSet) (FolderState, UIDSet, []MessageInfo, error)
+
+	// SurveyNew surveys several small folders and describes every message, in one round trip. It ends
+	// before the first folder of which the server does not say all this.
+	SurveyNew(ctx context.Context, names []string) ([]Surveyed, error)
 
 	// Aim makes a folder current that was opened before, be it by another Source, and hands over what
 	// is known of messages there. It takes no round trip: the next call opens the folder, Fetch together

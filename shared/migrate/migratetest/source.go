@@ -386,6 +386,20 @@ func (s *source) Survey(ctx context.Context, name string, few migrate.UIDSet) (s
 	return state, uids, described, nil
 }
 
+func (s *source) SurveyNew(ctx context.Context, names []string) (found []migrate.Surveyed, err error) {
+	for _, name := range names {
+		state, uids, described, err := s.Survey(ctx, name, migrate.EveryUID())
+		if migrate.KindOf(err) == migrate.NoFolder {
+			return found, nil
+		}
+		if err != nil {
+			return found, err
+		}
+		found = append(found, migrate.Surveyed{State: state, UIDs: uids, Described: described})
+	}
+	return found, nil
+}
+
 func (s *source) Aim(name string, validity uint32, _ []migrate.MessageInfo) {
 	if s.current == nil || s.current.listed.Name != name || s.validity != validity {
 		s.aim, s.validity = name, validity
