@@ -421,3 +421,37 @@ func TestNoPreflight(t *testing.T) {
 		}
 	})
 }
+
+// TestPreflightReportIsRaced has the answer to the writing of a report get lost, and another run's report
+// come in between, as of one that lost its lease and does not know yet.
+func TestPreflightReportIsRaced(t *testing.T) {
+	raced := func(name string, epochs int64, race func(w *migratetest.World, op, blob string) error) {
+		inPreflight(t, name, func(t *testing.T, w *migratetest.World) {
+			b := oneMailbox(t, w, 5)
+			once := false
+			hook := func(op, blob string) error {
+				if op != "put" || !strings.HasPrefix(blob, "preflights/") || once {
+					return nil
+				}
+				once = true
+				return race(w, op, blob)
+			}
+			if epochs == 1 {
+				w.Store.After = hook
+			} else {
+				w.Store.Before = hook
+			}
+			w.Preflight(t)
+			c := wantUntouched(t, w, b)
+			r, _, err := migrate.LoadPreflight(t.Context(), w.Store, b.Mailbox.ID)
+			if err != nil || !r.Whole || len(r.Folders) != 1 || c.Epoch != epochs || c.Preflight.Messages != 5 || c.Problem != nil {
+				t.Errorf("%+v, %v in run %d: %+v", r, err, c.Epoch, c.Problem)
+			}
+		})
+	}
+	raced("by itself", 1, func(*migratetest.World, string, string) error { return migrate.ErrConflict })
+	raced("by another", 2, func(w *migratetest.World, _, blob string) error {
+		_, err := w.Store.Put(t.Context(), blob, []byte(`{"v":1,"mailbox":"old","folders":[]}`), nil, migrate.Condition{})
+		return err
+	})
+}
