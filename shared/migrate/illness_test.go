@@ -14,12 +14,12 @@ import (
 // refusing has a server give no message of a folder from now on, for that long.
 func refusing(b *migratetest.Box, folder string, long time.Duration) {
 	end := time.Now().Add(long)
-	b.Source.Refuses = func(name string, uid migrate.UID) string {
+	b.Source.Refuses(func(name string, uid migrate.UID) string {
 		if name == folder && time.Now().Before(end) {
 			return "NO [SERVERBUG] Internal error occurred."
 		}
 		return ""
-	}
+	})
 }
 
 // TestServerGivesNothing has a server refuse every message of a folder for a while: the other folder does

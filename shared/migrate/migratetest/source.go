@@ -38,13 +38,11 @@ type SourceMailbox struct {
 	Server *SourceServer
 	// CrowdedKind is the error's kind when they are too many; empty is Throttled.
 	CrowdedKind migrate.Kind
-	// Refuses says what the server answers instead of giving a message; empty is that it gives it. Its
-	// calls do not overlap.
-	Refuses func(folder string, uid migrate.UID) string
 	// Connected is told 1 for each connection and -1 for its end.
 	Connected func(int)
 
 	hooks   sync.Mutex
+	refuses func(folder string, uid migrate.UID) string
 	mu      sync.Mutex
 	folders []*SourceFolder
 	open    int // connections
@@ -131,6 +129,14 @@ func (b *SourceMailbox) MostConnections() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.most
+}
+
+// Refuses has the server answer what says returns instead of giving a message; empty is that it gives it.
+// Its calls do not overlap.
+func (b *SourceMailbox) Refuses(says func(folder string, uid migrate.UID) string) {
+	b.hooks.Lock()
+	defer b.hooks.Unlock()
+	b.refuses = says
 }
 
 // Refused is how many connections were too many.
@@ -503,12 +509,12 @@ func (s *source) Fetch(ctx context.Context, uids migrate.UIDSet, yield func(migr
 
 // refusal is what the server says instead of giving the message.
 func (s *source) refusal(m SourceMessage) string {
-	if m.Refused != "" || s.box.Refuses == nil {
-		return m.Refused
-	}
 	s.box.hooks.Lock()
 	defer s.box.hooks.Unlock()
-	return s.box.Refuses(s.current.listed.Name, m.UID)
+	if m.Refused != "" || s.box.refuses == nil {
+		return m.Refused
+	}
+	return s.box.refuses(s.current.listed.Name, m.UID)
 }
 
 func (m *SourceMessage) info() migrate.MessageInfo {
