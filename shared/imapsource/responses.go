@@ -2,6 +2,7 @@ package imapsource
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -50,7 +51,11 @@ func (r *responses) Read(p []byte) (int, error) {
 		r.out = r.out[n:]
 		return n, nil
 	}
-	n, err := r.src.Read(p[:min(int64(len(p)), r.literal)])
+	p, err := r.certain(p)
+	if err != nil {
+		return 0, err
+	}
+	n, err := r.src.Read(p)
 	if r.literal -= int64(n); r.literal > 0 || err != nil {
 		return n, err
 	}
@@ -63,6 +68,34 @@ func (r *responses) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	return n, nil
+}
+
+// longestBye bounds the BYE that is looked for within a literal.
+const longestBye = 512
+
+// certain shortens p to what has come of a literal and belongs to it. Servers that are told to end say so
+// in the middle of a message (Courier, mainloop.C:28-40; Dovecot 2.3): octets that may be that are held
+// back until more of the message comes.
+func (r *responses) certain(p []byte) ([]byte, error) {
+	p = p[:min(int64(len(p)), r.literal)]
+	held, err := r.src.Peek(int(min(longestBye+1, r.literal)))
+	if err == nil {
+		if came := r.src.Buffered(); int64(came) < r.literal {
+			p = p[:min(len(p), came-longestBye)]
+		}
+		return p, nil
+	}
+	octets, bye := len(held), ""
+	if i := bytes.LastIndex(held, []byte("* BYE ")); i >= 0 && bytes.HasSuffix(held, []byte("\r\n")) {
+		octets, bye = i, cleanText(string(held[i+len("* "):]))
+	}
+	if octets == 0 && bye != "" {
+		r.w.heard(bye)
+	}
+	if octets == 0 || !closed(err) {
+		return nil, err
+	}
+	return p[:min(len(p), octets)], nil
 }
 
 // next fills out with the next line that is not left out.

@@ -25,6 +25,7 @@ type server interface {
 	TLSAddr() (string, int)
 	PlainAddr() (string, int)
 	CA() []byte
+	EndSessions(ctx context.Context, login string) error
 	Stop() error
 }
 
@@ -48,19 +49,7 @@ var servers = map[string]func(context.Context) (server, error){
 func eachServer(t *testing.T, test func(t *testing.T, name string, s server)) {
 	for name, start := range servers {
 		t.Run(name, func(t *testing.T) {
-			s, err := start(t.Context())
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() {
-				if err := s.Stop(); err != nil {
-					t.Error(err)
-				}
-			})
-			if err := s.AddUser(t.Context(), "u", "pw"); err != nil {
-				t.Fatal(err)
-			}
-			test(t, name, s)
+			test(t, name, startServer(t, start))
 		})
 	}
 }

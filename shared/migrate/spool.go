@@ -30,8 +30,8 @@ type spooled struct {
 }
 
 // Fill reads exactly octets from body. A body that is shorter or longer is an error of kind
-// Unreachable: the connection delivered something else than it announced. One of kind Unreadable is
-// passed on as it is. One of kind Unexpected is about the disk.
+// Unreachable: the connection delivered something else than it announced. An error of body that has a
+// kind is passed on as it is. One of kind Unexpected is about the disk.
 //
 // It waits while the budget is used up, and tells waits when that begins and ends. A message counts at most half of the budget. Until turn is
 // closed it is read ahead, and may have what others leave, at most half of the budget with all that is
@@ -53,7 +53,7 @@ func (s *Spool) Fill(ctx context.Context, turn <-chan struct{}, waits func(bool)
 		if !from.failed {
 			return nil, &Error{Op: "spool message", Kind: Unexpected, Err: err}
 		}
-		if KindOf(err) == Unreadable {
+		if KindOf(err) != Unexpected { // such as a pause that the server asks for
 			return nil, err
 		}
 		return nil, &Error{Op: "receive message", Kind: Unreachable, Reason: ReasonOf(err), Err: err}

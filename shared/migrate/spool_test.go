@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+	"time"
 )
 
 func fill(t *testing.T, s *Spool, content string) *spooled {
@@ -91,5 +92,19 @@ func TestSpoolCounts(t *testing.T) {
 	s := NewSpool(4000, 1<<20, t.TempDir()+"/none")
 	if _, err := s.Fill(t.Context(), nil, func(bool) {}, 5000, bytes.NewReader(make([]byte, 5000))); KindOf(err) != Unexpected {
 		t.Errorf("a broken disk is %s: %v", KindOf(err), err)
+	}
+}
+
+// A pause that the source asks for in the middle of a message stays one, and blames no message.
+func TestSpoolKeepsTheKind(t *testing.T) {
+	asked := &Error{Op: "read message", Kind: Throttled, Reason: AllowanceUsed, RetryAfter: time.Hour, Err: errors.New("enough")}
+	_, err := NewSpool(1<<10, 1<<20, t.TempDir()).Fill(t.Context(), nil, func(bool) {}, 10, io.MultiReader(strings.NewReader("half"), iotest.ErrReader(asked)))
+	var e *Error
+	if !errors.As(err, &e) || e.Kind != Throttled || e.RetryAfter != time.Hour {
+		t.Errorf("got %v", err)
+	}
+	var f FolderCursor
+	if f.blame(at(err, 7)); len(f.Stumbles) != 0 {
+		t.Errorf("it blames %v", f.Stumbles)
 	}
 }

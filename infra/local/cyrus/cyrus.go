@@ -290,6 +290,12 @@ func (s *Server) TLSAddr() (host string, port int) { return "127.0.0.1", s.tls }
 // PlainAddr returns where the server offers STARTTLS and also takes passwords in clear text.
 func (s *Server) PlainAddr() (host string, port int) { return "127.0.0.1", s.plain }
 
+// EndSessions ends all connections as a shutdown does.
+func (s *Server) EndSessions(context.Context, string) error {
+	deposit.TermWith(s.conf(), "imapd")
+	return nil
+}
+
 // Stop ends the server with its connections and removes its folder. More calls give the same result.
 func (s *Server) Stop() error {
 	s.stop.Do(func() { s.ended = s.end() })

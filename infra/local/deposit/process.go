@@ -53,20 +53,37 @@ func greets(ctx context.Context, addr string) error {
 }
 
 // KillWith kills every process that has path, a file of a temporary folder of ours, as an argument.
-func KillWith(path string) {
-	eachProcess(func(pid int, dir string) {
-		args, err := os.ReadFile(filepath.Join(dir, "cmdline"))
-		if err == nil && bytes.Contains(append([]byte{0}, args...), []byte("\x00"+path+"\x00")) {
-			_ = syscall.Kill(pid, syscall.SIGKILL)
-		}
-	})
-}
+func KillWith(path string) { signal(syscall.SIGKILL, "", hasArgument(path)) }
+
+// TermWith asks those of these processes to end that have the name.
+func TermWith(path, name string) { signal(syscall.SIGTERM, name, hasArgument(path)) }
 
 // KillIn kills every process whose root is dir, a temporary folder of ours.
-func KillIn(dir string) {
+func KillIn(dir string) { signal(syscall.SIGKILL, "", hasRoot(dir)) }
+
+// TermIn asks those of these processes to end that have the name.
+func TermIn(dir, name string) { signal(syscall.SIGTERM, name, hasRoot(dir)) }
+
+func hasArgument(path string) func(process string) bool {
+	return func(process string) bool {
+		args, err := os.ReadFile(filepath.Join(process, "cmdline"))
+		return err == nil && bytes.Contains(append([]byte{0}, args...), []byte("\x00"+path+"\x00"))
+	}
+}
+
+func hasRoot(dir string) func(process string) bool {
+	return func(process string) bool {
+		root, err := os.Readlink(filepath.Join(process, "root"))
+		return err == nil && root == dir
+	}
+}
+
+// signal sends a signal to the processes that are meant. An empty name is any.
+func signal(sent syscall.Signal, name string, meant func(process string) bool) {
 	eachProcess(func(pid int, process string) {
-		if root, err := os.Readlink(filepath.Join(process, "root")); err == nil && root == dir {
-			_ = syscall.Kill(pid, syscall.SIGKILL)
+		comm, err := os.ReadFile(filepath.Join(process, "comm"))
+		if err == nil && (name == "" || strings.TrimSpace(string(comm)) == name) && meant(process) {
+			_ = syscall.Kill(pid, sent)
 		}
 	})
 }

@@ -97,7 +97,7 @@ mail_home = %[1]s/mail/%%u
 mail_location = maildir:%[1]s/mail/%%u
 maildir_very_dirty_syncs = yes
 mailbox_list_index = no
-mail_max_userip_connections = 1000
+mail_max_userip_connections = %[13]d
 
 %[10]s
 passdb {
@@ -135,7 +135,7 @@ service imap {
 service stats {
   chroot =
 }
-`, s.dir, s.owner.name, s.owner.group, tlsPort, plainPort, login, internal, s.internalGroup(internal), s.signIn.settings(s.dir), s.signIn.databases(s.dir), s.layout.namespaces(s.dir), s.compression())
+`, s.dir, s.owner.name, s.owner.group, tlsPort, plainPort, login, internal, s.internalGroup(internal), s.signIn.settings(s.dir), s.signIn.databases(s.dir), s.layout.namespaces(s.dir), s.compression(), s.perUser)
 }
 
 // compression offers COMPRESS=DEFLATE: https://doc.dovecot.org/2.3/configuration_manual/zlib_plugin/.

@@ -3,6 +3,7 @@
 package dovecot
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -36,6 +37,10 @@ type Options struct {
 	// Compress offers COMPRESS=DEFLATE.
 	Compress bool
 
+	// MaxPerUser is how many connections a user may have from one address
+	// (mail_max_userip_connections). Default 1000.
+	MaxPerUser int
+
 	// Logger gets the server's starts and stops. Default: nothing is logged. Dovecot's own log is
 	// Dir/dovecot.log.
 	Logger *slog.Logger
@@ -48,6 +53,7 @@ type Server struct {
 	signIn  SignIn
 	layout  Layout
 	squeeze bool // offers compression
+	perUser int  // connections of a user from one address
 	logger  *slog.Logger
 	owner   owner
 	cmd     *exec.Cmd
@@ -68,7 +74,7 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	if err := needs.Debian(ctx, o.SignIn.packages()...); err != nil {
 		return nil, err
 	}
-	s := &Server{dir: o.Dir, signIn: o.SignIn, squeeze: o.Compress, layout: o.Layout, logger: o.Logger, exited: make(chan struct{})}
+	s := &Server{dir: o.Dir, signIn: o.SignIn, squeeze: o.Compress, perUser: cmp.Or(o.MaxPerUser, 1000), layout: o.Layout, logger: o.Logger, exited: make(chan struct{})}
 	if s.logger == nil {
 		s.logger = slog.New(slog.DiscardHandler)
 	}
@@ -252,6 +258,15 @@ func (s *Server) endProcess() error {
 	var exit *exec.ExitError
 	if s.exit != nil && !errors.As(s.exit, &exit) {
 		return fmt.Errorf("wait for dovecot: %w", s.exit)
+	}
+	return nil
+}
+
+// EndSessions ends a user's connections as a shutdown does.
+func (s *Server) EndSessions(ctx context.Context, login string) error {
+	out, err := exec.CommandContext(ctx, "doveadm", "-c", filepath.Join(s.dir, "dovecot.conf"), "kick", login).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("end the sessions of %q: %w\n%s", login, err, out)
 	}
 	return nil
 }
