@@ -379,3 +379,44 @@ func TestCourierWithoutLastingUIDs(t *testing.T) {
 		t.Errorf("%s, %v", uids, err)
 	}
 }
+
+// TestDovecotWrongSizesAllTheWay runs a migration of a mailbox that an anti-virus program has been through:
+// what Dovecot gives arrives, also what it gives under another UID, and the rest has an outcome with its words.
+func TestDovecotWrongSizesAllTheWay(t *testing.T) {
+	server := realServer(t, "u")
+	var items []dovecot.Item
+	for i := range 40 {
+		items = append(items, dovecot.Item{Message: fmt.Appendf(nil, "Message-ID: <%d@example.com>\r\nSubject: %02[1]d\r\n\r\nx\r\n", i), Received: time.Unix(1e9, 0)})
+	}
+	if err := server.Fill(t.Context(), "u", items); err != nil {
+		t.Fatal(err)
+	}
+	var want []string
+	for i, file := range stored(t, dovecotServer{server}) {
+		sizes := map[int]string{5: ",S=3,W=3", 11: ",S=3", 12: ",S=3", 13: ",S=300", 38: ",S=300,W=300"}[i]
+		if i%10 == 7 {
+			sizes = ",W=300"
+		}
+		if sizes == "" || i%10 == 7 {
+			want = append(want, fmt.Sprintf("(inbox): %02d", i))
+		}
+		if sizes == "" {
+			continue
+		}
+		name, _, _ := strings.Cut(file, ",S=")
+		if err := os.Rename(file, name+sizes+":2,"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m := startMigration(t, endpoint(server, migrate.SecurityNone), nil)
+	c := m.passes(2)
+	m.want(want...)
+	if n := c.Counts(); n.Failed != 5 || c.Problem != nil {
+		t.Errorf("%+v, %+v", n, c.Problem)
+	}
+	for _, r := range m.world.Records(t, m.box.Mailbox.ID, c.Folders[0]) {
+		if r.Outcome == migrate.NotMigrated && !strings.Contains(r.Reason, "Internal error occurred") && !strings.Contains(r.Reason, "at octet") {
+			t.Errorf("%+v", r)
+		}
+	}
+}
