@@ -160,6 +160,9 @@ func (s shutOut) Open(context.Context, string) (migrate.FolderState, error) {
 func (s shutOut) Survey(context.Context, string, migrate.UIDSet) (migrate.FolderState, migrate.UIDSet, []migrate.MessageInfo, error) {
 	return migrate.FolderState{}, migrate.UIDSet{}, nil, s.err
 }
+func (s shutOut) SurveyNew(context.Context, []string) ([]migrate.Surveyed, error) {
+	return nil, s.err
+}
 func (s shutOut) UIDs(context.Context, migrate.UID, migrate.UID) (migrate.UIDSet, error) {
 	return migrate.UIDSet{}, s.err
 }
@@ -184,6 +187,7 @@ func TestBrakeCountsReconnects(t *testing.T) {
 			_, _, _, err := s.Survey(ctx, "a", migrate.UIDSet{})
 			return err
 		},
+		"new":      func(ctx context.Context, s migrate.Source) error { _, err := s.SurveyNew(ctx, nil); return err },
 		"uids":     func(ctx context.Context, s migrate.Source) error { _, err := s.UIDs(ctx, 1, 2); return err },
 		"describe": func(ctx context.Context, s migrate.Source) error { return s.Describe(ctx, migrate.UIDSet{}, nil) },
 		"headers":  func(ctx context.Context, s migrate.Source) error { return s.Headers(ctx, migrate.UIDSet{}, nil) },

@@ -42,6 +42,11 @@ func (g *guarded) Survey(ctx context.Context, name string, few UIDSet) (FolderSt
 	return state, uids, described, g.note(ctx, err)
 }
 
+func (g *guarded) SurveyNew(ctx context.Context, names []string) ([]Surveyed, error) {
+	found, err := g.Source.SurveyNew(ctx, names)
+	return found, g.note(ctx, err)
+}
+
 func (g *guarded) UIDs(ctx context.Context, first, last UID) (UIDSet, error) {
 	uids, err := g.Source.UIDs(ctx, first, last)
 	return uids, g.note(ctx, err)
