@@ -28,6 +28,13 @@ func newBudget(size int64) *budget { return &budget{size: size, left: size} }
 // half is what all that is ahead may hold together, and so what is never out of reach for the others.
 func (b *budget) half() int64 { return (b.size + 1) / 2 }
 
+// roomy reports whether more than half of the budget is left without n.
+func (b *budget) roomy(n int64) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.left-n > b.size/2
+}
+
 // take waits for n, at most half of the budget, and returns what gives it back. Until turn is closed
 // the claim is one that is ahead. Waits is told when it begins and ends to wait.
 func (b *budget) take(ctx context.Context, turn <-chan struct{}, waits func(bool), n int64) (func(), error) {

@@ -1,29 +1,34 @@
 package migrate
 
 import (
+	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 )
 
 // Spool holds messages between the source and the target: small ones in memory, large ones in
-// temporary files, each within one budget for the whole process.
+// temporary files, each within one budget for the whole process. Those between are in memory while
+// more than half of that is free.
 type Spool struct {
 	memory, disk *budget
 	limit        int64 // larger messages go to disk
+	roomy        int64 // or these, if there is room
 	dir          string
 }
 
 // NewSpool makes a spool with budgets in octets. dir holds the files; "" is the system's place.
 func NewSpool(memory, disk int64, dir string) *Spool {
-	return &Spool{memory: newBudget(memory), disk: newBudget(disk), limit: min(1<<20, memory/4), dir: dir}
+	return &Spool{memory: newBudget(memory), disk: newBudget(disk), limit: min(1<<20, memory/4), roomy: memory / 6, dir: dir}
 }
 
 // spooled is one message held by the spool.
 type spooled struct {
 	octets int64
+	filed  bool
 	data   []byte
 	file   *os.File
 	free   func()
@@ -39,14 +44,14 @@ type spooled struct {
 // gets its share in the end.
 func (s *Spool) Fill(ctx context.Context, turn <-chan struct{}, waits func(bool), octets int64, body io.Reader) (*spooled, error) {
 	b := s.memory
-	if octets > s.limit {
+	if octets > s.limit && (octets > s.roomy || !b.roomy(octets)) {
 		b = s.disk
 	}
 	free, err := b.take(ctx, turn, waits, octets)
 	if err != nil {
 		return nil, err
 	}
-	m := &spooled{octets: octets, free: free}
+	m := &spooled{octets: octets, free: free, filed: b == s.disk}
 	from := &witness{Reader: body}
 	if err := s.copyInto(m, from); err != nil {
 		m.Close()
@@ -75,7 +80,7 @@ func (w *witness) Read(p []byte) (int, error) {
 
 func (s *Spool) copyInto(m *spooled, body *witness) (err error) {
 	var n int64
-	if m.octets <= s.limit {
+	if !m.filed {
 		m.data = make([]byte, m.octets)
 		var read int
 		read, err = io.ReadFull(body, m.data)
@@ -85,7 +90,10 @@ func (s *Spool) copyInto(m *spooled, body *witness) (err error) {
 			return fmt.Errorf("spool to disk: %w", err)
 		}
 		os.Remove(m.file.Name()) // gone with the process, whatever happens to it
-		n, err = io.CopyN(m.file, body, m.octets)
+		n, err = copyToFile(m.file, io.LimitReader(body, m.octets))
+		if err == nil && n < m.octets {
+			err = io.ErrUnexpectedEOF
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("%d of %d octets: %w", n, m.octets, err)
@@ -98,6 +106,13 @@ func (s *Spool) copyInto(m *spooled, body *witness) (err error) {
 		return err
 	}
 	return nil
+}
+
+// copyToFile writes in larger pieces than connections give.
+func copyToFile(file *os.File, body io.Reader) (int64, error) {
+	w := bufio.NewWriterSize(struct{ io.Writer }{file}, 256<<10)
+	n, err := w.ReadFrom(body)
+	return n, errors.Join(err, w.Flush())
 }
 
 // Open gives the octets from the start.

@@ -50,6 +50,28 @@ func TestSpool(t *testing.T) {
 	}
 }
 
+// TestSpoolRoom keeps messages that are neither small nor large in memory while there is room.
+func TestSpoolRoom(t *testing.T) {
+	s := NewSpool(24<<20, 1<<30, t.TempDir())
+	var held []*spooled
+	for i, c := range []struct {
+		size int
+		file bool
+	}{{5 << 20, true}, {4 << 20, false}, {4 << 20, false}, {3 << 20, false}, {2 << 20, true}, {1 << 20, false}} {
+		m, err := s.Fill(t.Context(), nil, func(bool) {}, int64(c.size), bytes.NewReader(make([]byte, c.size)))
+		if err != nil || (m.file != nil) != c.file {
+			t.Fatalf("message %d of %d octets: file %v, %v", i, c.size, m.file != nil, err)
+		}
+		held = append(held, m)
+	}
+	for _, m := range held {
+		m.Close()
+	}
+	if s.memory.left != 24<<20 || s.disk.left != 1<<30 {
+		t.Errorf("%d and %d of the budgets are left", s.memory.left, s.disk.left)
+	}
+}
+
 func TestSpoolHeader(t *testing.T) {
 	s := NewSpool(4000, 1<<20, t.TempDir())
 	for _, body := range []string{"x", strings.Repeat("x", 5000)} {
