@@ -101,7 +101,8 @@ func (b *body) goOn(reason error) error {
 		reason = io.ErrUnexpectedEOF
 	}
 	failed := b.fail(reason)
-	if b.f.section.Specifier != imap.PartSpecifierNone || b.f.s.redial == nil || migrate.KindOf(failed) == migrate.Throttled {
+	if b.f.section.Specifier != imap.PartSpecifierNone || b.f.s.redial == nil ||
+		migrate.KindOf(failed) == migrate.Throttled && !ill(failed) {
 		return failed
 	}
 	for b.f.ctx.Err() == nil && !b.f.s.closed.Load() {

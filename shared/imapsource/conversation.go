@@ -20,14 +20,18 @@ type conversation struct {
 	op     string
 	losses int // connections lost
 	dry    int // of these, since the last message came
+	ills   int // refusals since then
 }
 
 // maxDry bounds the connections that are lost in a row without a message, until the server proves that
 // it is not ill. A window of 1000 messages takes 10 to find the one that does it, and that one takes 3.
 const maxDry = 40
 
+// maxIlls is how often a server may say that it is ill, likewise.
+const maxIlls = 12
+
 // came notes that a message came.
-func (c *conversation) came() { c.dry = 0 }
+func (c *conversation) came() { c.dry, c.ills = 0, 0 }
 
 // close ends a command. A gap says why messages may be missing although the conversation goes on;
 // err is why it does not.
@@ -37,11 +41,14 @@ func (c *conversation) close(cmd *imapclient.FetchCommand) (gap, err error) {
 		return nil, nil
 	}
 	failed := c.s.fail(c.ctx, c.op, c.s.folder, err)
-	if c.ctx.Err() != nil || c.s.closed.Load() || migrate.KindOf(failed) == migrate.Throttled {
+	if c.ctx.Err() != nil || c.s.closed.Load() || migrate.KindOf(failed) == migrate.Throttled && !ill(failed) {
 		return nil, failed
 	}
 	var answer *imap.Error
 	if errors.As(err, &answer) && answer.Type != imap.StatusResponseTypeBye && c.s.wire.failure() == nil {
+		if c.ills++; ill(failed) && c.ills > maxIlls && !c.sound() {
+			return nil, failed
+		}
 		return failed, nil
 	}
 	return c.lost(failed)
@@ -71,6 +78,7 @@ type suspect struct {
 	info  migrate.MessageInfo
 	why   error // *migrate.Error of kind Unreadable, with the server's words
 	ended bool  // it ended connections; otherwise the server answered
+	ill   error // the server's word that it is ill, instead of this message
 }
 
 func (c *conversation) suspect(info migrate.MessageInfo, gap error, ended bool) suspect {
@@ -78,7 +86,12 @@ func (c *conversation) suspect(info migrate.MessageInfo, gap error, ended bool) 
 	if gap == nil {
 		why = errors.New("the server answers OK without this message")
 	}
-	return suspect{info, &migrate.Error{Op: "fetch message", Folder: c.s.folder, UID: info.UID, Kind: migrate.Unreadable, Err: why}, ended}
+	m := suspect{info: info, ended: ended}
+	m.why = &migrate.Error{Op: "fetch message", Folder: c.s.folder, UID: info.UID, Kind: migrate.Unreadable, Err: why}
+	if ill(gap) {
+		m.ill = gap
+	}
+	return m
 }
 
 // words returns what a domain error says without where it happened.

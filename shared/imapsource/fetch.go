@@ -75,6 +75,9 @@ func (f *fetcher) askAll(uids migrate.UIDSet) error {
 		m := f.suspects[i]
 		return &migrate.Error{Op: f.op, Folder: f.s.folder, UID: m.info.UID, Kind: migrate.Unreachable, Err: words(m.why)}
 	}
+	if err := f.illness(); err != nil {
+		return err
+	}
 	return f.probe()
 }
 

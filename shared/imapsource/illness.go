@@ -1,6 +1,8 @@
 package imapsource
 
 import (
+	"slices"
+
 	"github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-imap/v2/imapclient"
 
@@ -44,4 +46,37 @@ func (c *conversation) firstOctet() *imapclient.FetchCommand {
 	section := &imap.FetchItemBodySection{Peek: true, Partial: &imap.SectionPartial{Size: 1}}
 	options := &imap.FetchOptions{UID: true, BodySection: []*imap.FetchItemBodySection{section}}
 	return c.s.client.Fetch(imap.UIDSetNum(imap.UID(c.s.whole)), options)
+}
+
+// illness decides about messages in whose place the server says that it is ill. Where it gives others, it
+// is asked for them again in later runs: iCloud says so of any message when it has enough (mail-archiver
+// issue 414), Yahoo always of one that it cannot give (MailKit issue 358).
+func (f *fetcher) illness() error {
+	i := slices.IndexFunc(f.suspects, func(m suspect) bool { return m.ill != nil })
+	switch {
+	case i < 0:
+		return nil
+	case f.s.whole == 0 && !f.givesOthers(), f.s.whole != 0 && !f.sound():
+		return f.suspects[i].ill
+	}
+	m := f.suspects[i]
+	return &migrate.Error{Op: f.op, Folder: f.s.folder, UID: m.info.UID, Kind: migrate.Unreachable, Err: words(m.why)}
+}
+
+// givesOthers reports whether the server gives the first octet of one of three messages of the folder.
+func (f *fetcher) givesOthers() (gives bool) {
+	n := f.s.count
+	if n == 0 {
+		return false
+	}
+	section := &imap.FetchItemBodySection{Peek: true, Partial: &imap.SectionPartial{Size: 1}}
+	cmd := f.s.client.Fetch(imap.SeqSetNum(1, (n+1)/2, n), &imap.FetchOptions{UID: true, BodySection: []*imap.FetchItemBodySection{section}})
+	for msg := cmd.Next(); msg != nil; msg = cmd.Next() {
+		for item := msg.Next(); item != nil; item = msg.Next() {
+			_, body := item.(imapclient.FetchItemDataBodySection)
+			gives = gives || body
+		}
+	}
+	_ = cmd.Close()
+	return gives
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -26,6 +27,7 @@ type source struct {
 	hidden     map[string]string                   // by name: the placeholder to send in its place
 	folder     string                              // the current one
 	validity   uint32                              // its UIDVALIDITY
+	count      uint32                              // its messages when it was opened
 	unopened   bool                                // it is only aimed at: see Aim
 	noPartial  bool                                // the server was caught giving wrong parts of messages
 	bySequence bool                                // it delivers messages by sequence number only
@@ -48,7 +50,7 @@ func (s *source) Open(ctx context.Context, name string) (migrate.FolderState, er
 	defer s.begin(ctx)()
 	const op = "open folder"
 	data, err := s.examine(name)
-	if refusedFolder(err) && !s.listed {
+	if refusedFolder(name, err) && !s.listed {
 		// A name that only the list of folders tells how to spell.
 		if _, err := s.Folders(ctx); err != nil {
 			return migrate.FolderState{}, err
@@ -57,7 +59,7 @@ func (s *source) Open(ctx context.Context, name string) (migrate.FolderState, er
 			data, err = s.examine(name)
 		}
 	}
-	if refusedFolder(err) {
+	if refusedFolder(name, err) {
 		err = &migrate.Error{Kind: migrate.NoFolder, Err: fmt.Errorf("the server answers %w", err)}
 	}
 	if err != nil {
@@ -86,10 +88,14 @@ func refused(err error) bool {
 	return errors.As(err, &answer) && (answer.Type == imap.StatusResponseTypeNo || answer.Type == imap.StatusResponseTypeBad)
 }
 
-// refusedFolder is refused, unless that is not about the folder.
-func refusedFolder(err error) bool {
+// refusedFolder is refused, unless that is not about the folder. A server that says it is ill counts when
+// it does so of INBOX, which comes first.
+func refusedFolder(name string, err error) bool {
 	var answer *imap.Error
-	return refused(err) && errors.As(err, &answer) && !throttled(answer) && !notConnected.MatchString(answer.Text)
+	if !refused(err) || !errors.As(err, &answer) || notConnected.MatchString(answer.Text) {
+		return false
+	}
+	return !throttled(answer) || !busy(answer) && !strings.EqualFold(name, "INBOX")
 }
 
 func refusedNo(err error) bool {
@@ -122,7 +128,7 @@ func (s *source) opened(name string, data *imap.SelectData) migrate.FolderState 
 		clear(s.known) // UIDs mean other messages there
 		s.whole = 0
 	}
-	s.folder, s.validity, s.unopened = name, data.UIDValidity, false
+	s.folder, s.validity, s.unopened, s.count = name, data.UIDValidity, false, data.NumMessages
 	return migrate.FolderState{
 		UIDValidity:   data.UIDValidity,
 		UIDNext:       migrate.UID(data.UIDNext),

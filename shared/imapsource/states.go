@@ -66,7 +66,7 @@ func (s *source) askStates(names []string, states map[string]migrate.FolderState
 // leftOut reports whether the server merely does not say the state of this folder.
 func leftOut(err error) bool {
 	var answer *imap.Error
-	return errors.As(err, &answer) && answer.Type != imap.StatusResponseTypeBye && !throttled(answer)
+	return errors.As(err, &answer) && answer.Type != imap.StatusResponseTypeBye && !busy(answer)
 }
 
 // stateOf takes what STATUS says, if it is enough to be compared.

@@ -25,7 +25,7 @@ func (s *source) Survey(ctx context.Context, name string, few migrate.UIDSet) (m
 		return state, uids, described, nil
 	}
 	var answer *imap.Error
-	if errors.As(cmpErr(err, listErr), &answer) && throttled(answer) {
+	if errors.As(cmpErr(err, listErr), &answer) && busy(answer) {
 		return migrate.FolderState{}, migrate.UIDSet{}, nil, s.fail(ctx, "open folder", name, answer)
 	}
 	if s.wire.failure() != nil && !few.Empty() {

@@ -98,6 +98,17 @@ func throttled(answer *imap.Error) bool {
 	return ok
 }
 
+// busy is throttled, but for what may as well be about what was asked for.
+func busy(answer *imap.Error) bool {
+	p, ok := pushedBack(answer)
+	return ok && p.reason != migrate.ServerIll
+}
+
+// ill reports whether a server merely says that it is ill: that may as well be about what was asked for.
+func ill(err error) bool {
+	return migrate.KindOf(err) == migrate.Throttled && migrate.ReasonOf(err) == migrate.ServerIll
+}
+
 // mark makes e an error of the pushback.
 func (p pushback) mark(e *migrate.Error) {
 	e.Kind, e.Reason, e.RetryAfter = migrate.Throttled, p.reason, p.after

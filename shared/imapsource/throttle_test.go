@@ -252,3 +252,78 @@ func TestByeWithoutAnEnd(t *testing.T) {
 		t.Errorf("it took %s", took)
 	}
 }
+
+// illWords are what Yahoo says for one message (jstedfast/MailKit issue 358) and Gmail
+// (OfflineIMAP/offlineimap issue 682), and iCloud when it has enough (s1t5/mail-archiver issue 414).
+var illWords = []string{"[UNAVAILABLE] UID FETCH Server error while fetching messages", "System Error (Failure)", "Service temporarily unavailable"}
+
+// TestServerThatIsIllForOneMessage: the others come, it is named, and it is not given up at once. So it is
+// when none but it is asked for.
+func TestServerThatIsIllForOneMessage(t *testing.T) {
+	for _, words := range illWords {
+		shelf := newShelf(50, short)
+		s := opened(t, func(p *peer, tag, command string) bool {
+			byUID := strings.HasPrefix(command, "UID")
+			if !isBodyFetch(command) || byUID && !wants(command, 23) || !byUID && !strings.HasPrefix(command, "FETCH 14 ") {
+				return shelf.hook(p, tag, command)
+			}
+			for i, uid := range shelf.uids {
+				if byUID && uid < 23 && wants(command, uid) {
+					shelf.answer(p, command, uid, i+1)
+				}
+			}
+			p.send("%s NO %s\r\n", tag, words)
+			return true
+		})
+		for _, asked := range []migrate.UIDSet{migrate.UIDsOf(23), shelf.all()} {
+			got, refused, err := sorted(t, s, asked)
+			var e *migrate.Error
+			if !errors.As(err, &e) || e.Kind != migrate.Unreachable || e.UID != 23 || len(refused) != 0 {
+				t.Errorf("%s: refused %v, %v", words, refused, err)
+			}
+			if len(got) != asked.Len()-1 {
+				t.Errorf("%s: %d came of %d", words, len(got), asked.Len())
+			}
+		}
+	}
+}
+
+// TestServerThatIsIll gives none: a pause is asked for, no message is named, and it is not asked for ever.
+func TestServerThatIsIll(t *testing.T) {
+	for _, words := range illWords {
+		shelf, asked := newShelf(200, short), 0
+		s := opened(t, func(p *peer, tag, command string) bool {
+			if !isBodyFetch(command) {
+				return shelf.hook(p, tag, command)
+			}
+			asked++
+			p.send("%s NO %s\r\n", tag, words)
+			return true
+		})
+		got, refused, err := sorted(t, s, shelf.all())
+		var e *migrate.Error
+		if !errors.As(err, &e) || e.Kind != migrate.Throttled || e.Reason != migrate.ServerIll || e.UID != 0 || len(got)+len(refused) != 0 {
+			t.Errorf("%s: %v", words, err)
+		}
+		if asked > 2*maxIlls {
+			t.Errorf("%s: asked %d times", words, asked)
+		}
+	}
+}
+
+// TestServerThatIsIllForOneFolder: it is left to a later sync, unless it is INBOX.
+func TestServerThatIsIllForOneFolder(t *testing.T) {
+	for _, words := range []string{"Server Unavailable. 15", "System Error (Failure)", "[SERVERBUG] SELECT Server error - Please try again later"} {
+		s := dial(t, scripted(t, hello, func(p *peer, tag, command string) bool {
+			if strings.HasPrefix(command, "EXAMINE") {
+				p.send("%s NO %s\r\n", tag, words)
+				return true
+			}
+			return false
+		}))
+		_, err := s.Open(t.Context(), "Archive")
+		wantKind(t, err, migrate.NoFolder)
+		_, err = s.Open(t.Context(), "INBOX")
+		wantKind(t, err, migrate.Throttled)
+	}
+}
