@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -160,12 +161,11 @@ func TestByeWithinAMessage(t *testing.T) {
 	long := "Subject: x\r\n\r\n" + strings.Repeat("octets and more\r\n", 200) + "* BYE is a word, too\r\n" + strings.Repeat("at the end\r\n", 2)
 	shelf := newShelf(1, func(migrate.UID) string { return long })
 	for _, cut := range []int{0, 1, 600, 3000, len(long) - 100, len(long) - 30, len(long) - 1, len(long)} {
-		done := false
+		var done atomic.Bool
 		s := opened(t, func(p *peer, tag, command string) bool {
-			if !isBodyFetch(command) || done {
+			if !isBodyFetch(command) || done.Swap(true) {
 				return shelf.hook(p, tag, command)
 			}
-			done = true
 			p.send("* 1 FETCH (UID 10 %s BODY[] {%d}\r\n%s* BYE Courier-IMAP server shut down by signal.\r\n", meta, len(long), long[:cut])
 			p.Close()
 			return true
@@ -188,16 +188,15 @@ func TestClientThatDoesNotRead(t *testing.T) {
 		return short(uid)
 	})
 	gaveUp := make(chan struct{})
-	done := false
+	var done atomic.Bool
 	s := opened(t, func(p *peer, tag, command string) bool {
-		if !isBodyFetch(command) || done {
+		if !isBodyFetch(command) || done.Swap(true) {
 			return shelf.hook(p, tag, command)
 		}
-		done = true
 		if err := p.SetWriteDeadline(time.Now().Add(50 * time.Millisecond)); err != nil {
 			t.Error(err)
 		}
-		shelf.answer(p, command, 10, 1)
+		p.send("* 1 FETCH (UID 10 %s BODY[] {%d}\r\n%s", meta, len(long), long)
 		p.Close()
 		close(gaveUp)
 		return true
@@ -221,13 +220,12 @@ func TestClientThatDoesNotRead(t *testing.T) {
 // TestIdleSessionIsEnded ends it between two commands.
 func TestIdleSessionIsEnded(t *testing.T) {
 	shelf := newShelf(5, short)
-	var first *peer
+	peers := make(chan *peer, 20)
 	s := opened(t, func(p *peer, tag, command string) bool {
-		if first == nil {
-			first = p
-		}
+		peers <- p
 		return shelf.hook(p, tag, command)
 	})
+	first := <-peers
 	first.send("* BYE Disconnected for inactivity.\r\n")
 	first.Close()
 	got, refused, err := sorted(t, s, shelf.all())
