@@ -22,6 +22,7 @@ func TestEverythingAtOnce(t *testing.T) {
 	}
 	for seed := range seeds {
 		bubble(t, fmt.Sprint(seed), func(t *testing.T, w *migratetest.World) {
+			w.Mercy = true
 			w.Processes, w.Slots, w.SyncEvery = 2, 2, 10*time.Minute
 			w.Limits.Budget = 30 * time.Second
 			c := &chaos{random: rand.New(rand.NewPCG(uint64(seed), 7)), until: time.Now().Add(3 * time.Hour)}

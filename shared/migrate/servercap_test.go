@@ -267,6 +267,7 @@ func TestCapUnderFire(t *testing.T) {
 	for seed := range 12 {
 		bubble(t, fmt.Sprint(seed), func(t *testing.T, w *migratetest.World) {
 			crowd(t, w, 5, 8, 40)
+			w.Mercy = true
 			for i := range 6 {
 				w.Kills = append(w.Kills, 5+11*i+seed)
 			}

@@ -2,6 +2,7 @@ package migratetest
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"log/slog"
@@ -144,9 +145,21 @@ func (p *process) alive() error {
 
 // effect counts a side effect, and kills the process at its limit.
 func (p *process) effect() {
-	if n := p.effects.Add(1); p.limit > 0 && n == p.limit {
+	if n := p.effects.Add(1); p.limit > 0 && n >= p.limit && !p.dead.Load() && !(p.world.Mercy && p.world.lastChance()) {
 		p.end()
 	}
+}
+
+// lastChance reports whether a mailbox has seen two processes die without progress.
+func (w *World) lastChance() bool {
+	for id := range w.Boxes {
+		content, known := w.Store.peek(migrate.CheckpointName(id))
+		var c migrate.Checkpoint
+		if known && json.Unmarshal(content, &c) == nil && c.Deaths >= 2 {
+			return true
+		}
+	}
+	return false
 }
 
 // end kills the process.

@@ -104,6 +104,17 @@ func (s *Store) Get(ctx context.Context, name string) ([]byte, migrate.ETag, err
 	return content, tag, nil
 }
 
+// peek is a blob's content without an operation.
+func (s *Store) peek(name string) ([]byte, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b := s.blobs[name]
+	if b == nil {
+		return nil, false
+	}
+	return b.content, true
+}
+
 // Put implements migrate.Store. An empty metadata value is not kept.
 func (s *Store) Put(ctx context.Context, name string, content []byte, metadata map[string]string, c migrate.Condition) (migrate.ETag, error) {
 	var tag migrate.ETag

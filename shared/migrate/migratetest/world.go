@@ -43,6 +43,7 @@ type World struct {
 	TickEvery    time.Duration // of each process's planner
 	Grace        time.Duration
 	Kills        []int // side effects after which the first, second, ... process is killed; 0: never
+	Mercy        bool  // no process is killed while a mailbox would be given up for that: see Deaths
 	Brake        bool  // stands before the sign-ins
 	Log          io.Writer
 	Server       *SourceServer           // of every mailbox that is added; nil: each has its own
