@@ -93,6 +93,23 @@ func TestZimbraTellsRolesByXlist(t *testing.T) {
 	wantShown(t, everything, append(append(append([]string{}, own[:6]...), others...), own[6:]...)...)
 }
 
+// zm-mailbox 2b7f9787, ImapHandler.java:2370, :2406, :2853: the state of a mounted folder whose owner is gone
+// is an exception, and LIST is answered NO. Without states it is not.
+func TestListFailsOverOneState(t *testing.T) {
+	whole := listing("IMAP4rev1 LIST-EXTENDED LIST-STATUS NAMESPACE", map[string][]string{
+		"NAMESPACE":   {`NAMESPACE (("" "/")) (("/home/" "/")) NIL`},
+		`LIST "" "*"`: {`LIST (\HasNoChildren) "/" "INBOX"`, `LIST (\HasNoChildren) "/" "Bob's Inbox"`},
+	})
+	got := shownFolders(t, scripted(t, hello, func(p *peer, tag, command string) bool {
+		if strings.Contains(command, "STATUS") {
+			p.send("%s NO LIST failed\r\n", tag)
+			return true
+		}
+		return whole(p, tag, command)
+	}))
+	wantShown(t, got, "INBOX=inbox", "Bob's Inbox")
+}
+
 // hmailserver 4d11f81d, hmailserver/source/Server/IMAP: the capabilities are
 // IMAPCommandCapability.cpp:19-45; NAMESPACE, whose prefix has no delimiter at its end, is
 // IMAPCommandNamespace.cpp:33-40; a line of LIST FolderListCreator.cpp:130-159. The delimiter is a

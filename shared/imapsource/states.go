@@ -23,6 +23,8 @@ func (s *source) States(ctx context.Context, names []string) (map[string]migrate
 	return states, s.fail(ctx, "ask for the state of folders", "", err)
 }
 
+// stateItems are what STATUS is asked for. SIZE (RFC 8438) is not among them: equal UIDNEXT and MESSAGES
+// tell as much, and a server that has no sizes at hand reads every message for it.
 func (s *source) stateItems() *imap.StatusOptions {
 	return &imap.StatusOptions{NumMessages: true, UIDNext: true, UIDValidity: true, HighestModSeq: s.caps.Has(imap.CapCondStore)}
 }
