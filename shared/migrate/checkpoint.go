@@ -1,13 +1,11 @@
 package migrate
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"time"
 )
 
@@ -90,136 +88,6 @@ type Problem struct {
 	At     time.Time `json:"at"`
 }
 
-// FolderCursor is one source folder's part of a checkpoint.
-type FolderCursor struct {
-	Name        string       `json:"name"`
-	Path        []string     `json:"path"`            // at the source
-	Was         string       `json:"was,omitempty"`   // its path before it was renamed at the source
-	View        bool         `json:"view,omitempty"`  // shows what other folders hold
-	Label       bool         `json:"label,omitempty"` // is a View because of LabelsOnce
-	Use         SpecialUse   `json:"use,omitempty"`   // with Place: where it goes, as Target.Folder takes it
-	Place       []string     `json:"place,omitempty"`
-	Key         string       `json:"key"` // names the folder's ledger
-	UIDValidity uint32       `json:"uidValidity"`
-	Target      TargetFolder `json:"target"`
-	Total       int          `json:"total"`              // messages at the source when last looked
-	LeftOut     UIDSet       `json:"leftOut,omitzero"`   // of Done: what the filter left out
-	Unsettled   UIDSet       `json:"unsettled,omitzero"` // of Done: the folder went away before they could be looked up
-	Done        UIDSet       `json:"done"`               // UIDs with an outcome in the ledger
-	Doubled     UIDSet       `json:"doubled,omitzero"`   // of Done: the target has one copy more, by a request that acted very late
-	Freed       UIDSet       `json:"freed,omitzero"`     // UIDs that had one and that the server may have given to other messages
-	Ledger      LedgerMark   `json:"ledger"`
-	Counts      Counts       `json:"counts"`
-	Known       FolderState  `json:"known,omitzero"`     // the state in which every message had an outcome or was in doubt; zero after taking a UID out of Done
-	Listed      time.Time    `json:"listed,omitzero"`    // when the UIDs of Known were listed
-	Gone        bool         `json:"gone,omitempty"`     // not listed at the source any more, or excluded
-	Unlisted    bool         `json:"unlisted,omitempty"` // gone because the source does not list it
-	Refusals    int          `json:"refusals,omitempty"` // syncs in a row that could not open it or make its folder
-	Refusal     string       `json:"refusal,omitempty"`  // what the last of them met
-	Stumbles    map[UID]int  `json:"stumbles,omitempty"` // times the connection broke within this message
-	Marked      UIDSet       `json:"marked,omitzero"`    // of Done: left out because they were marked \Deleted
-	// Ill: none of its messages came the last time; nil is that one did, or that none was asked for.
-	Ill *Illness `json:"ill,omitempty"`
-	// Anchors are the newest messages that came, by what the source says of them, see MessageInfo.mark.
-	Anchors map[UID]string `json:"anchors,omitempty"`
-}
-
-// Counts sums up outcomes. Octets are those of migrated messages.
-type Counts struct {
-	Migrated int   `json:"migrated,omitempty"`
-	Found    int   `json:"found,omitempty"`
-	Skipped  int   `json:"skipped,omitempty"`
-	Failed   int   `json:"failed,omitempty"`
-	Octets   int64 `json:"octets,omitempty"`
-}
-
-// Messages is the number of outcomes.
-func (c Counts) Messages() int { return c.Migrated + c.Found + c.Skipped + c.Failed }
-
-func (c *Counts) add(r Record) {
-	switch r.Outcome {
-	case Migrated:
-		c.Migrated++
-		c.Octets += r.Octets
-	case AlreadyThere:
-		c.Found++
-	case Skipped, LeftOut:
-		c.Skipped++
-	case NotMigrated:
-		c.Failed++
-	}
-}
-
-// Plus returns the sum.
-func (c Counts) Plus(o Counts) Counts {
-	return Counts{c.Migrated + o.Migrated, c.Found + o.Found, c.Skipped + o.Skipped, c.Failed + o.Failed, c.Octets + o.Octets}
-}
-
-// Intent says which messages are about to be written to the target, or may have been.
-type Intent struct {
-	Folder string `json:"folder"` // FolderCursor.Key
-	UIDs   UIDSet `json:"uids"`
-	// Anywhere: the folder shows what other folders hold, so one copy anywhere is enough.
-	Anywhere bool      `json:"anywhere,omitempty"`
-	After    time.Time `json:"after,omitzero"` // not to be looked up before: a request of the past may still act
-	Sent     bool      `json:"sent,omitempty"` // such a request may have been made
-}
-
-// Counts sums up all folders.
-func (c *Checkpoint) Counts() Counts {
-	var sum Counts
-	for _, f := range c.Folders {
-		sum = sum.Plus(f.Counts)
-	}
-	return sum
-}
-
-// Total is the number of messages at the source when last looked.
-func (c *Checkpoint) Total() int {
-	n := 0
-	if c.Preflight != nil && c.untouched() {
-		n = c.Preflight.Messages
-	}
-	for _, f := range c.Folders {
-		n += f.Total
-	}
-	return n
-}
-
-// nextDoubt returns the intent to be looked up next; there must be one. What a virtual folder shows
-// comes last, behind what a label does, and both behind what may have been sent: before, a message may be
-// on its way into another folder.
-func (c *Checkpoint) nextDoubt() *Intent {
-	label := make(map[string]bool)
-	for _, f := range c.Folders {
-		label[f.Key] = f.Label
-	}
-	rank := func(i *Intent) int {
-		switch {
-		case !i.Anywhere:
-			return 0
-		case i.Sent:
-			return 1
-		case label[i.Folder]:
-			return 2
-		}
-		return 3
-	}
-	return slices.MinFunc(c.Doubtful, func(a, b *Intent) int {
-		return cmp.Or(cmp.Compare(rank(a), rank(b)), a.After.Compare(b.After))
-	})
-}
-
-// folder returns the cursor with that key, or nil.
-func (c *Checkpoint) folder(key string) *FolderCursor {
-	for _, f := range c.Folders {
-		if f.Key == key {
-			return f
-		}
-	}
-	return nil
-}
-
 // moveTo changes the phase.
 func (c *Checkpoint) moveTo(p Phase, due time.Time) {
 	c.Phase, c.Due, c.Since = p, due.UTC(), time.Now().UTC()
@@ -282,72 +150,6 @@ func SaveCheckpoint(ctx context.Context, s Store, c *Checkpoint, cond Condition)
 		return "", fmt.Errorf("write checkpoint: %w", err)
 	}
 	return tag, nil
-}
-
-// Summary is what a listing shows of a checkpoint, from its metadata.
-type Summary struct {
-	ID        MailboxID
-	Tag       ETag
-	Batch     string
-	State     State
-	Phase     Phase
-	Seq       int64
-	Due       time.Time
-	Since     time.Time
-	Kind      Kind
-	Messages  int
-	Total     int
-	Octets    int64
-	Counts    Counts
-	Preflight *Preflight // nil: not looked at, or its mail is on the way
-}
-
-func (c *Checkpoint) metadata() map[string]string {
-	n := c.Counts()
-	m := map[string]string{
-		"state": string(c.State), "phase": string(c.Phase), "seq": strconv.FormatInt(c.Seq, 10),
-		"due": c.Due.Format(time.RFC3339Nano), "since": c.Since.Format(time.RFC3339Nano),
-		"batch": c.Mailbox.Batch, "total": strconv.Itoa(c.Total()), "octets": strconv.FormatInt(n.Octets, 10),
-		"migrated": strconv.Itoa(n.Migrated), "found": strconv.Itoa(n.Found),
-		"skipped": strconv.Itoa(n.Skipped), "failed": strconv.Itoa(n.Failed),
-	}
-	if c.Problem != nil {
-		m["kind"] = string(c.Problem.Kind)
-	}
-	if c.Preflight != nil {
-		m["preflight"] = c.Preflight.text()
-	}
-	return m
-}
-
-// summarize reads a listing's entry. One that is no checkpoint gives false.
-func summarize(endpoint string, e Entry) (Summary, bool) {
-	prefix := checkpointPrefix(endpoint)
-	if len(e.Name) < len(prefix)+5 {
-		return Summary{}, false
-	}
-	id := MailboxID(endpoint + "/" + e.Name[len(prefix):len(e.Name)-len(".json")])
-	if !id.Valid() {
-		return Summary{}, false
-	}
-	m, number := e.Metadata, func(key string) int64 { n, _ := strconv.ParseInt(e.Metadata[key], 10, 64); return n }
-	moment := func(key string) time.Time { t, _ := time.Parse(time.RFC3339Nano, m[key]); return t }
-	c := Counts{int(number("migrated")), int(number("found")), int(number("skipped")), int(number("failed")), number("octets")}
-	return Summary{
-		ID: id, Tag: e.ETag, Batch: m["batch"], State: State(m["state"]), Phase: Phase(m["phase"]), Seq: number("seq"),
-		Due: moment("due"), Since: moment("since"), Kind: Kind(m["kind"]),
-		Messages: c.Messages(), Total: int(number("total")), Octets: c.Octets, Counts: c, Preflight: parsePreflight(m["preflight"]),
-	}, true
-}
-
-// Summaries lists the checkpoints of an endpoint.
-func Summaries(ctx context.Context, s Store, endpoint string, yield func(Summary) error) error {
-	return s.List(ctx, checkpointPrefix(endpoint), func(e Entry) error {
-		if sum, ok := summarize(endpoint, e); ok {
-			return yield(sum)
-		}
-		return nil
-	})
 }
 
 // MoveRoot gives a mailbox the UserRoot of a CSV that was dropped again, and another try, as long as none

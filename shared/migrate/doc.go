@@ -11,4 +11,16 @@
 //  3. An unknown outcome is looked up at the target before anything is written again.
 //  4. What was requested and did not come is asked for again, then reported. Never dropped.
 //  5. Nothing is held in memory without a bound.
+//
+// Where to read on, by file:
+//
+//   - One wake-up: run.go (claim, leases, verdict), sync.go (the main loop), window.go (intent, writes,
+//     ledger, checkpoint), settle.go and again.go (what is in doubt is looked up), verify.go, twins.go.
+//   - Reading ahead over several connections: reader.go, hand.go, group.go and cut.go (folders are listed
+//     and cut into windows), portion.go (windows are read), spool.go, budget.go, illness.go.
+//   - What is stored: checkpoint.go, cursor.go, summary.go, ledger.go, order.go, wakeup.go, endpoint.go.
+//   - Folders: folders.go, placement.go (where each goes), folderrules.go, renamed.go, anew.go (UIDs that
+//     mean something else now), refused.go, samefolder.go.
+//   - Who is next: planner.go, gate.go, crowded.go and servercap.go (connections), brake.go (sign-ins).
+//   - Before anything moves: preflight.go, look.go, looksample.go, spoiltdates.go.
 package migrate
