@@ -55,6 +55,7 @@ type fetcher struct {
 	conversation
 	section  *imap.FetchItemBodySection
 	yield    bodyFunc
+	wanted   migrate.UIDSet // what the caller asks for
 	got      migrate.UIDSet
 	suspects []suspect
 	replaced migrate.UIDSet            // in whose place the server gives something else
@@ -62,6 +63,7 @@ type fetcher struct {
 }
 
 func (f *fetcher) askAll(uids migrate.UIDSet) error {
+	f.wanted = uids
 	for _, set := range batches(uids) {
 		if err := f.ask(set); err != nil {
 			return err
@@ -216,7 +218,7 @@ func (f *fetcher) deliver(msg *imapclient.FetchMessageData, known *migrate.Messa
 			continue
 		}
 		info, ok := f.identify(&got, known)
-		if !ok || f.got.Contains(info.UID) || known == nil && got.stub(data.Literal.Size()) {
+		if !ok || f.got.Contains(info.UID) || known == nil && (!f.wanted.Contains(info.UID) || got.stub(data.Literal.Size())) {
 			continue
 		}
 		if err := f.s.admit(f.ctx, f.examine); err != nil {
