@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -213,6 +214,58 @@ func TestServersDescribeAlike(t *testing.T) {
 		for what, times := range told {
 			if times != 4 {
 				t.Errorf("%q is said %d times", what, times)
+			}
+		}
+	})
+}
+
+// TestServersTakeCommandsTogether asks real servers in as few round trips as there are: of all folders at
+// once they say what they say of each, and a folder is opened together with the FETCH for it.
+func TestServersTakeCommandsTogether(t *testing.T) {
+	eachServer(t, func(t *testing.T, name string, server server) {
+		var items []dovecot.Item
+		for i := range 40 {
+			items = append(items, dovecot.Item{Folder: []string{"INBOX", "A", "B", "C"}[i%4], Received: time.Date(2015, 7, 1, i, 0, 0, 0, time.UTC),
+				Message: fmt.Appendf(nil, "Subject: %d\r\n\r\n%s\r\n", i, strings.Repeat("x", i))})
+		}
+		if err := server.Fill(t.Context(), "u", items); err != nil {
+			t.Fatal(err)
+		}
+		s := dial(t, endpointOf(server, migrate.SecurityTLS))
+		folders, err := s.Folders(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var names []string
+		for _, f := range folders {
+			if f.Selectable {
+				names = append(names, f.Name)
+			}
+		}
+		found, err := s.SurveyNew(t.Context(), names)
+		if want := len(names); err != nil || len(found) != want && name != "courier" { // which tells no UIDNEXT
+			t.Fatalf("%d of %d folders, %v", len(found), want, err)
+		}
+		states := make([]migrate.FolderState, len(names))
+		for i, folder := range names {
+			state, uids, described, err := s.Survey(t.Context(), folder, migrate.EveryUID())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if states[i] = state; i < len(found) && !reflect.DeepEqual(found[i], migrate.Surveyed{State: state, UIDs: uids, Described: described}) {
+				t.Errorf("%s: %+v, want %+v %s %+v", folder, found[i], state, uids, described)
+			}
+		}
+		for i, folder := range names {
+			s.Aim(folder, states[i].UIDValidity, nil)
+			n := 0
+			err := s.Fetch(t.Context(), migrate.EveryUID(), func(_ migrate.MessageInfo, _ int64, body io.Reader) error {
+				n++
+				_, err := io.Copy(io.Discard, body)
+				return err
+			})
+			if err != nil || n != states[i].Messages {
+				t.Errorf("%s: %d messages came, %v, want %d", folder, n, err, states[i].Messages)
 			}
 		}
 	})

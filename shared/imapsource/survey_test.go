@@ -1,7 +1,6 @@
 package imapsource
 
 import (
-	"reflect"
 	"strings"
 	"testing"
 
@@ -181,34 +180,5 @@ func TestSurveyNewEndsBeforeADoubt(t *testing.T) {
 				}
 			}
 		})
-	}
-}
-
-// TestDovecotSurveyNew says of all folders what is said of each.
-func TestDovecotSurveyNew(t *testing.T) {
-	server := realServer(t, "u")
-	if err := server.Fill(t.Context(), "u", sample()); err != nil {
-		t.Fatal(err)
-	}
-	s := dial(t, endpoint(server, migrate.SecurityTLS))
-	folders, err := s.Folders(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	var names []string
-	for _, f := range folders {
-		if f.Selectable {
-			names = append(names, f.Name)
-		}
-	}
-	found, err := s.SurveyNew(t.Context(), names)
-	if err != nil || len(found) != len(names) || len(names) < 3 {
-		t.Fatalf("%d of %d folders, %v", len(found), len(names), err)
-	}
-	for i, name := range names {
-		state, uids, described, err := s.Survey(t.Context(), name, migrate.EveryUID())
-		if err != nil || state != found[i].State || uids.String() != found[i].UIDs.String() || !reflect.DeepEqual(described, found[i].Described) {
-			t.Errorf("%s: %+v, want %+v %s %+v, %v", name, found[i], state, uids, described, err)
-		}
 	}
 }

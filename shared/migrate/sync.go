@@ -38,7 +38,7 @@ type mailboxRun struct {
 	finding   *Problem               // what pre-flight found that the administrator has to mend
 }
 
-// advance is the main loop: every folder, window by window, newest messages first, until nothing is
+// advance is the main loop: every folder, window by window, the newest part first, until nothing is
 // left or the budget is used up.
 func (m *mailboxRun) advance() error {
 	work := m.sync
