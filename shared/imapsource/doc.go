@@ -8,8 +8,8 @@
 //
 // Idle connections are neither kept alive nor given up early. A run lasts four minutes, and servers end a
 // session that says nothing after more: Dovecot after 30 minutes (imap-common.h:5), Courier (mainloop.C:113)
-// and Exchange (learn.microsoft.com, "Set connection time-out limits for IMAP4") as well, Zimbra (LC.java:729, 1800 s), Cyrus
-// after 32 (lib/imapoptions/timeout), hMailServer after 5 to 30 by its load (IMAPConnection.cpp:62-67). They
+// and Exchange (learn.microsoft.com, "Set connection time-out limits for IMAP4") as well, Zimbra (LC.java:729,
+// 1800 s), Cyrus after 32 (lib/imapoptions/timeout), hMailServer after 5 to 30 by its load (IMAPConnection.cpp:62-67). They
 // are less patient with a client that does not read, as happens while the target is slow and the spool is
 // full: Dovecot waits 5 minutes (imap-common.h:8), Courier 60 seconds (imapwrite.C:45), Zimbra 10 (LC.java:725).
 // NOOP would not help in the middle of a FETCH. The session that was ended is replaced when somebody reads

@@ -247,9 +247,13 @@ func TestIdle(t *testing.T) {
 	for name, wakes := range map[string]int{"then a wake-up": 1, "then the end": 0} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				pipes := newPipes()
+				pipes := servicebus.NewPipes()
 				b := startBroker(t, servicebus.Options{Listener: pipes})
-				client, err := azservicebus.NewClientFromConnectionString(b.ConnectionString(), &azservicebus.ClientOptions{NewWebSocketConn: pipes.dial})
+				client, err := azservicebus.NewClientFromConnectionString(b.ConnectionString(), &azservicebus.ClientOptions{
+					NewWebSocketConn: func(ctx context.Context, _ azservicebus.NewWebSocketConnArgs) (net.Conn, error) {
+						return pipes.Dial(ctx)
+					},
+				})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -271,43 +275,6 @@ func TestIdle(t *testing.T) {
 				finish(t, s.Close)
 			})
 		})
-	}
-}
-
-// pipes is a listener in memory, for virtual time.
-type pipes struct {
-	conns chan net.Conn
-	done  chan struct{}
-	once  sync.Once
-}
-
-func newPipes() *pipes { return &pipes{conns: make(chan net.Conn), done: make(chan struct{})} }
-
-func (p *pipes) Addr() net.Addr { return &net.UnixAddr{Name: "broker.test", Net: "unix"} }
-
-func (p *pipes) Accept() (net.Conn, error) {
-	select {
-	case c := <-p.conns:
-		return c, nil
-	case <-p.done:
-		return nil, net.ErrClosed
-	}
-}
-
-func (p *pipes) Close() error {
-	p.once.Do(func() { close(p.done) })
-	return nil
-}
-
-func (p *pipes) dial(ctx context.Context, _ azservicebus.NewWebSocketConnArgs) (net.Conn, error) {
-	here, there := net.Pipe()
-	select {
-	case p.conns <- there:
-		return here, nil
-	case <-p.done:
-		return nil, net.ErrClosed
-	case <-ctx.Done():
-		return nil, ctx.Err()
 	}
 }
 

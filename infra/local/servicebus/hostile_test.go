@@ -11,7 +11,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	sb "github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
 	"github.com/Azure/go-amqp"
 )
 
@@ -35,12 +34,12 @@ func grown(t *testing.T, before, most int) {
 }
 
 func TestTooManyConnections(t *testing.T) {
-	p := newPipes()
+	p := NewPipes()
 	b := startBroker(t, Options{Listener: p})
 	before := heapBytes()
 	var conns []net.Conn
 	for range maxConnections + 10 {
-		c, err := p.dial(t.Context(), sb.NewWebSocketConnArgs{})
+		c, err := p.Dial(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -90,9 +89,9 @@ func TestSlowHandshakes(t *testing.T) {
 func silent(t *testing.T, within time.Duration, say func(c net.Conn)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		p := newPipes()
+		p := NewPipes()
 		b := startBroker(t, Options{Listener: p})
-		c, err := p.dial(t.Context(), sb.NewWebSocketConnArgs{})
+		c, err := p.Dial(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
