@@ -43,9 +43,6 @@ func (s *source) fail(ctx context.Context, op, folder string, err error) error {
 		if p, ok := pushedBack(answer); ok {
 			p.mark(e)
 		}
-		if notConnected.MatchString(answer.Text) {
-			e.Kind, e.Reason = migrate.SignIn, migrate.NotEntitled
-		}
 	case errors.Is(cause, errTooLong), errors.Is(cause, errTooMany), errors.Is(cause, errTorn):
 		e.Err = cause
 	case errors.Is(cause, net.ErrClosed) && !s.closed.Load() && !strings.HasPrefix(status, "BYE"):

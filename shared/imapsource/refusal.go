@@ -10,10 +10,6 @@ import (
 	"mailferry/shared/migrate"
 )
 
-// notConnected is what Exchange says to the first command when it took the login and does not open
-// the mailbox: the password is wrong all the same, or there is no permission.
-var notConnected = regexp.MustCompile(`(?i)authenticated but not connected`)
-
 // refusalTexts tells refusals of a sign-in apart by their words, first match first. They go before
 // the response codes, since servers say most in words.
 var refusalTexts = []struct {
@@ -30,8 +26,6 @@ var refusalTexts = []struct {
 		migrate.SignIn, migrate.BasicAuthOff, `Outlook.com: "NO Basic authentication is disabled.", holon-run/uxc issue 445`},
 	{regexp.MustCompile(`(?i)please log in via your web browser|web login required`),
 		migrate.SignIn, migrate.AppPassword, `Gmail: "[ALERT] Please log in via your web browser", lovelysystems/robotframework-imaplibrary issue 23`},
-	{notConnected,
-		migrate.SignIn, migrate.NotEntitled, `Exchange, behind the sign-in: imapsync FAQ.Exchange.txt ("User is authenticated but not connected"), imapsync issue 411, MailKit issue 1494`},
 	{regexp.MustCompile(`(?i)(too many|maximum number of) ?(\w+ )?(invalid|failed|bad|unsuccessful|login fail|auth\w* fail)|(account|user|mailbox)\b.{0,30}\b(locked|blocked|suspended)|lock(ed)? ?out`),
 		migrate.SignIn, migrate.AccountLocked, `hMailServer: "* Too many invalid logon attempts.", hmailserver 4d11f81d, IMAPCommandLogin.cpp:61; Outlook.com: "LOGIN failed. Account is blocked. Login to your account via a web browser", mscdex/node-imap issue 799`},
 	{regexp.MustCompile(`(?i)login disabled for this user|account (is )?(disabled|not active)`),

@@ -47,7 +47,7 @@ func TestRefusals(t *testing.T) {
 		{"NO LOGIN failed.", migrate.SignIn, migrate.WrongPassword},
 		{"NO Basic authentication is disabled.", migrate.SignIn, migrate.BasicAuthOff},
 		{"NO LOGIN failed. Account is blocked. Login to your account via a web browser to verify your identity.", migrate.SignIn, migrate.AccountLocked},
-		{"BAD User is authenticated but not connected.", migrate.SignIn, migrate.NotEntitled},
+		{"BAD User is authenticated but not connected.", migrate.Throttled, migrate.NotConnected},
 		// RFC 5530 section 3, and a server that says nothing.
 		{"NO [EXPIRED] -", migrate.SignIn, migrate.PasswordExpired},
 		{"NO [INUSE] -", migrate.Throttled, migrate.ServerIll},
@@ -122,7 +122,8 @@ func TestHMailServerHasHadEnough(t *testing.T) {
 	}
 }
 
-// Exchange takes a login whose mailbox it does not open, and says so to the first command.
+// Exchange takes a login whose mailbox it does not open, and says so to the first command, also when it has
+// had enough: that is no refused password.
 func TestExchangeIsNotConnected(t *testing.T) {
 	for _, answer := range []string{"%s BAD User is authenticated but not connected.\r\n", "%s NO User is authenticated but not connected.\r\n"} {
 		s := dial(t, scripted(t, hello, func(p *peer, tag, command string) bool {
@@ -133,11 +134,11 @@ func TestExchangeIsNotConnected(t *testing.T) {
 			return false
 		}))
 		_, err := s.Folders(t.Context())
-		if migrate.ReasonOf(err) != migrate.NotEntitled || migrate.KindOf(err) != migrate.SignIn {
+		if migrate.ReasonOf(err) != migrate.NotConnected || migrate.KindOf(err) != migrate.Throttled {
 			t.Errorf("list: %v", err)
 		}
 		_, err = s.Open(t.Context(), "INBOX")
-		if migrate.ReasonOf(err) != migrate.NotEntitled || migrate.KindOf(err) != migrate.SignIn {
+		if migrate.ReasonOf(err) != migrate.NotConnected || migrate.KindOf(err) != migrate.Throttled {
 			t.Errorf("open: %v", err)
 		}
 	}

@@ -92,7 +92,7 @@ func refused(err error) bool {
 // it does so of INBOX, which comes first.
 func refusedFolder(name string, err error) bool {
 	var answer *imap.Error
-	if !refused(err) || !errors.As(err, &answer) || notConnected.MatchString(answer.Text) {
+	if !refused(err) || !errors.As(err, &answer) {
 		return false
 	}
 	return !throttled(answer) || !busy(answer) && !strings.EqualFold(name, "INBOX")

@@ -40,6 +40,8 @@ var pushbacks = []struct {
 		`Gmail: "[OVERQUOTA] Account exceeded command or bandwidth limits.", ljmerza/ha-email-sensor issue 16; 2500 MB a day, then up to 24 hours: MicrosoftDocs/OfficeDocs-Exchange issue 483, support.google.com/a/answer/1071518`},
 	{regexp.MustCompile(`(?i)request is throttled|suggested backoff time`), pushback{migrate.TooFast, 0},
 		`Exchange: "NO Request is throttled. Suggested Backoff Time: 299910 milliseconds", ikvk/imap_tools issue 135; with BAD, and "* BYE Connection closed. 14" behind it, simonrob/email-oauth2-proxy issue 191`},
+	{regexp.MustCompile(`(?i)authenticated but not connected`), pushback{migrate.NotConnected, 0},
+		`Exchange, to the sign-in or to the first command: "User is authenticated but not connected", imapsync FAQ.d/FAQ.Exchange.txt (a wrong password, no permission); it has had enough: mscdex/node-imap issue 523, Webklex/php-imap issue 464; for a while, atc0005/check-mail issue 183`},
 	{regexp.MustCompile(`(?i)maximum number of connections`), pushback{migrate.AccountCrowded, 0},
 		`Dovecot: "[LIMIT] Maximum number of connections from user+IP exceeded (mail_max_userip_connections=10)", dovecot/core f28b5a92, src/login-common/sasl-proxy.c:24; with [UNAVAILABLE] at Rackspace, mscdex/node-imap issue 606`},
 	{regexp.MustCompile(`(?i)too many open connections \(\d+ of \d+ from `), pushback{migrate.ServerCrowded, 0},

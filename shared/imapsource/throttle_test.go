@@ -23,6 +23,7 @@ var pushbackWords = []struct {
 	{"[ALERT] Account exceeded command or bandwidth limits. (Failure)", migrate.AllowanceUsed, allowanceRest},
 	{"Request is throttled. Suggested Backoff Time: 299910 milliseconds", migrate.TooFast, 299910 * time.Millisecond},
 	{"Request is throttled. Suggested Backoff Time: 999999999 milliseconds", migrate.TooFast, 24 * time.Hour},
+	{"User is authenticated but not connected.", migrate.NotConnected, 0},
 	{"[LIMIT] Maximum number of connections from user+IP exceeded (mail_max_userip_connections=10)", migrate.AccountCrowded, 0},
 	{"[UNAVAILABLE] Maximum number of connections from user+IP exceeded (mail_max_userip_connections=16)", migrate.AccountCrowded, 0},
 	{"Too many open connections (2 of 2 from localhost [127.0.0.1], 1 of 100 for u)", migrate.ServerCrowded, 0},

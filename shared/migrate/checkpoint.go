@@ -174,7 +174,7 @@ func MoveRoot(ctx context.Context, s Store, id MailboxID, root string) error {
 }
 
 // RetrySignIn gives a mailbox whose sign-in was refused another try, after new credentials were stored:
-// one that failed because of that, or that pre-flight holds. Any other mailbox stays as it is.
+// one that failed because of that, that pre-flight holds, or that waits because it may be so. Any other mailbox stays as it is.
 func RetrySignIn(ctx context.Context, s Store, id MailboxID) error {
 	for {
 		c, tag, err := LoadCheckpoint(ctx, s, id)
@@ -182,7 +182,8 @@ func RetrySignIn(ctx context.Context, s Store, id MailboxID) error {
 			return err
 		}
 		failed := c.State == Failed && c.kind() == SignIn
-		if !failed && !(c.Phase != Running && c.State == Queued && c.refusedBefore()) {
+		waits := c.Phase == Waiting && !c.State.Final() && c.reason() == NotConnected
+		if !failed && !waits && !(c.Phase != Running && c.State == Queued && c.refusedBefore()) {
 			return nil
 		}
 		c.State, c.Problem, c.Failures, c.Preflight = Queued, nil, 0, nil

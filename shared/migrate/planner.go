@@ -315,6 +315,9 @@ func (c *Checkpoint) abandon() (givenUp bool) {
 // fail gives the mailbox up.
 func (c *Checkpoint) fail(err error) {
 	c.Problem = problemOf(err)
+	if c.Problem.Reason == NotConnected {
+		c.Problem.Kind = SignIn // and new credentials give it another try
+	}
 	c.giveUp()
 }
 

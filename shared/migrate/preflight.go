@@ -93,6 +93,14 @@ func (c *Checkpoint) kind() Kind {
 	return c.Problem.Kind
 }
 
+// reason is that of the mailbox's problem, or none.
+func (c *Checkpoint) reason() Reason {
+	if c.Problem == nil {
+		return ""
+	}
+	return c.Problem.Reason
+}
+
 // refusedBefore reports whether pre-flight found that the server refuses the sign-in. New credentials
 // end that.
 func (c *Checkpoint) refusedBefore() bool { return c.Preflight.done() && c.kind() == SignIn }

@@ -43,6 +43,7 @@ const (
 	TooFast            Reason = "too-fast"                        // too many requests, or octets, in a short time
 	AllowanceUsed      Reason = "allowance-used-up"               // of a day, most likely
 	ServerIll          Reason = "server-unavailable"              // for now, says the server; some say so of a single message
+	NotConnected       Reason = "not-connected"                   // signed in, says Exchange, and opens nothing: enough for now, or refused after all
 )
 
 // reasonAdvice is what an administrator can do, one or two sentences; it goes before the Kind's.
@@ -82,5 +83,6 @@ var reasonAdvice = map[Reason]string{
 	ServerClosesAtOnce: "It is tried again with growing pauses. Let the source server take more connections from this app's address (Courier: MAXPERIP), or set the endpoint's maxConnections below its limit; check that it has not banned the address.",
 	TooFast:            "Nothing to do: the server asked for a pause and gets it.",
 	AllowanceUsed:      "Nothing to do: the server gives so much a day, and the mailbox goes on every few hours. At Google, an administrator can restore the account before.",
+	NotConnected:       "Either the server has had enough of this app for a while, and it is tried a few times within four hours, or it refuses the mailbox after all: check login, password, that IMAP is enabled for the mailbox and that the account that signs in may open it, then drop the CSV again.",
 	ServerIll:          "It is tried again with growing pauses. If it stays so, ask the source server's administrator.",
 }

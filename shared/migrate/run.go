@@ -294,7 +294,11 @@ func (m *mailboxRun) conclude(err error, took time.Duration) Verdict {
 		return Verdict{}
 	}
 	tries := &c.Failures
-	if m.turnedAway(err) {
+	if ReasonOf(err) == NotConnected {
+		if c.reason() != NotConnected {
+			c.Failures = 0 // what went wrong before says nothing of the password
+		}
+	} else if m.turnedAway(err) {
 		tries = &c.Outside
 	}
 	*tries++

@@ -44,6 +44,9 @@ func Judge(err error, failures int) Verdict {
 	case Unreachable:
 		return Verdict{Action: Reconnect, After: backoff(failures)}
 	case Throttled:
+		if ReasonOf(err) == NotConnected {
+			return notConnected(failures)
+		}
 		return Verdict{Action: RetryLater, After: max(e.RetryAfter, backoff(failures)/4)}
 	case TooLarge, Refused, Unreadable:
 		return Verdict{Action: SkipMessage, After: backoff(failures)}
@@ -59,6 +62,18 @@ func Judge(err error, failures int) Verdict {
 		}
 		return Verdict{Action: RetryLater, After: backoff(failures)}
 	}
+}
+
+// maxNotConnected is how many runs in a row may end with NotConnected. A password that was refused after
+// all is tried so seldom that it locks no account: most servers count what is refused within 30 minutes.
+const maxNotConnected = 5
+
+// notConnected waits 15 minutes, then twice as long each time.
+func notConnected(times int) Verdict {
+	if times >= maxNotConnected {
+		return Verdict{Action: FailMailbox}
+	}
+	return Verdict{Action: RetryLater, After: 15 * time.Minute << max(0, times-1)}
 }
 
 func backoff(failures int) time.Duration {

@@ -45,6 +45,9 @@ func (s *source) call(ctx context.Context, op string, uid migrate.UID) error {
 			return broken(op, err)
 		}
 	}
+	if s.box.NotConnected && op != "dial" {
+		return &migrate.Error{Op: op, Kind: migrate.Throttled, Reason: migrate.NotConnected, Err: errors.New("User is authenticated but not connected.")}
+	}
 	s.box.mu.Lock()
 	defer s.box.mu.Unlock()
 	if s.broken || s.current != nil && s.validity != s.current.validity {

@@ -29,6 +29,8 @@ type SourceMailbox struct {
 	StaleStates bool
 	// Reversed has Fetch yield the newest message first.
 	Reversed bool
+	// NotConnected has every command behind the sign-in fail, as Exchange does.
+	NotConnected bool
 	// MaxConnections is how many connections the server takes at once; 0 is any number.
 	MaxConnections int
 	// Server is what it shares with other mailboxes; nil: nothing.
