@@ -16,14 +16,33 @@ import (
 func (s *source) States(ctx context.Context, names []string) (map[string]migrate.FolderState, error) {
 	defer s.begin(ctx)()
 	states := make(map[string]migrate.FolderState, len(names))
-	err := s.askStates(names, states)
+	err := s.askStatus(names, s.stateItems(), func(name string, data *imap.StatusData) {
+		if state, ok := stateOf(data); ok {
+			states[name] = state
+		}
+	})
 	// Of the selected folder STATUS may say what the session has seen, not what is there (RFC 9051
 	// section 6.3.11; Dovecot 2.3.19 does).
 	delete(states, s.folder)
 	return states, s.fail(ctx, "ask for the state of folders", "", err)
 }
 
-// stateItems are what STATUS is asked for. SIZE (RFC 8438) is not among them: equal UIDNEXT and MESSAGES
+// Sizes implements migrate.Source with STATUS for SIZE, where the server offers it (RFC 8438).
+func (s *source) Sizes(ctx context.Context, names []string) (map[string]int64, error) {
+	sizes := make(map[string]int64, len(names))
+	if !s.caps.Has(imap.CapStatusSize) {
+		return sizes, nil
+	}
+	defer s.begin(ctx)()
+	err := s.askStatus(names, &imap.StatusOptions{NumMessages: true, Size: true}, func(name string, data *imap.StatusData) {
+		if data.Size != nil && data.NumMessages != nil && (*data.Size > 0 || *data.NumMessages == 0) {
+			sizes[name] = *data.Size
+		}
+	})
+	return sizes, s.fail(ctx, "ask for the sizes of folders", "", err)
+}
+
+// stateItems are what STATUS is asked for in every sync. SIZE (RFC 8438) is not among them: equal UIDNEXT and MESSAGES
 // tell as much, and a server that has no sizes at hand reads every message for it.
 func (s *source) stateItems() *imap.StatusOptions {
 	return &imap.StatusOptions{NumMessages: true, UIDNext: true, UIDValidity: true, HighestModSeq: s.caps.Has(imap.CapCondStore)}
@@ -33,17 +52,15 @@ func (s *source) stateItems() *imap.StatusOptions {
 // read.
 const statesAtOnce = 50
 
-// askStates asks for each folder.
-func (s *source) askStates(names []string, states map[string]migrate.FolderState) error {
+// askStatus asks for each folder but the current one, and hands over what the server says.
+func (s *source) askStatus(names []string, items *imap.StatusOptions, take func(name string, data *imap.StatusData)) error {
 	var asked []string
 	var commands []*imapclient.StatusCommand
 	settle := func() error {
 		for i, cmd := range commands {
 			data, err := cmd.Wait()
 			if err == nil {
-				if state, ok := stateOf(data); ok {
-					states[asked[i]] = state
-				}
+				take(asked[i], data)
 			} else if !leftOut(err) || s.wire.failure() != nil {
 				return err
 			}
@@ -55,7 +72,7 @@ func (s *source) askStates(names []string, states map[string]migrate.FolderState
 		if name == s.folder {
 			continue
 		}
-		asked, commands = append(asked, name), append(commands, s.client.Status(s.spelled(name), s.stateItems()))
+		asked, commands = append(asked, name), append(commands, s.client.Status(s.spelled(name), items))
 		if len(commands) == statesAtOnce {
 			if err := settle(); err != nil {
 				return err
@@ -102,7 +119,7 @@ func cleanState(s string, hide func(string) string) (state string, ok bool) {
 	for i := 0; i+1 < len(words); i += 2 {
 		bits := 32
 		switch words[i] = strings.ToUpper(words[i]); words[i] {
-		case "HIGHESTMODSEQ":
+		case "HIGHESTMODSEQ", "SIZE":
 			bits = 63
 		case "MESSAGES", "UIDNEXT", "UIDVALIDITY":
 		default:

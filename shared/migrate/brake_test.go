@@ -154,6 +154,7 @@ func (s shutOut) Folders(context.Context) ([]migrate.SourceFolder, error) { retu
 func (s shutOut) States(context.Context, []string) (map[string]migrate.FolderState, error) {
 	return nil, s.err
 }
+func (s shutOut) Sizes(context.Context, []string) (map[string]int64, error) { return nil, s.err }
 func (s shutOut) Open(context.Context, string) (migrate.FolderState, error) {
 	return migrate.FolderState{}, s.err
 }
@@ -182,6 +183,7 @@ func TestBrakeCountsReconnects(t *testing.T) {
 	ways := map[string]func(context.Context, migrate.Source) error{
 		"folders": func(ctx context.Context, s migrate.Source) error { _, err := s.Folders(ctx); return err },
 		"states":  func(ctx context.Context, s migrate.Source) error { _, err := s.States(ctx, nil); return err },
+		"sizes":   func(ctx context.Context, s migrate.Source) error { _, err := s.Sizes(ctx, nil); return err },
 		"open":    func(ctx context.Context, s migrate.Source) error { _, err := s.Open(ctx, "a"); return err },
 		"survey": func(ctx context.Context, s migrate.Source) error {
 			_, _, _, err := s.Survey(ctx, "a", migrate.UIDSet{})

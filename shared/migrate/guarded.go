@@ -32,6 +32,11 @@ func (g *guarded) States(ctx context.Context, names []string) (map[string]Folder
 	return states, g.note(ctx, err)
 }
 
+func (g *guarded) Sizes(ctx context.Context, names []string) (map[string]int64, error) {
+	sizes, err := g.Source.Sizes(ctx, names)
+	return sizes, g.note(ctx, err)
+}
+
 func (g *guarded) Open(ctx context.Context, name string) (FolderState, error) {
 	state, err := g.Source.Open(ctx, name)
 	return state, g.note(ctx, err)

@@ -16,13 +16,16 @@ const PreflightVersion = 1
 type PreflightReport struct {
 	Version int            `json:"v"`
 	Mailbox MailboxID      `json:"mailbox"`
-	Order   string         `json:"order,omitempty"` // Preflight.Order
+	Order   string         `json:"order,omitempty"`  // Preflight.Order
+	Waited  Duration       `json:"waited,omitempty"` // of the patience with sizes
 	At      time.Time      `json:"at"`
 	Whole   bool           `json:"whole"` // false: the next run goes on
 	Folders []LookedFolder `json:"folders"`
 	Notes   []FolderNote   `json:"notes,omitempty"`  // about folders that are not listed singly
 	Spoilt  []SpoiltDates  `json:"spoilt,omitempty"` // by a sample of all folders
 	Problem *Problem       `json:"problem,omitempty"`
+
+	SizesAsked bool `json:"sizesAsked,omitempty"` // each folder's Sized says what came of it
 }
 
 // LookedFolder is a folder of a PreflightReport.
@@ -35,7 +38,8 @@ type LookedFolder struct {
 	View      bool          `json:"view,omitempty"` // shows what other folders hold
 	Messages  int           `json:"messages"`
 	Octets    int64         `json:"octets,omitempty"`
-	Estimated bool          `json:"estimated,omitempty"` // Octets is by the sample
+	Sized     bool          `json:"sized,omitempty"`     // Octets is the server's word for the folder (RFC 8438)
+	Estimated bool          `json:"estimated,omitempty"` // Octets is by the sample, or not known
 	Sampled   int           `json:"sampled,omitempty"`   // messages whose header was read
 	Days      []ReceivedDay `json:"days,omitempty"`      // of the sample, those with messages astray
 	Print     string        `json:"print,omitempty"`     // of UIDVALIDITY, UIDs and some messages
@@ -132,21 +136,29 @@ func (m *mailboxRun) lookAtSource() (collision, err error) {
 	if err != nil {
 		return nil, err
 	}
-	for i := range r.Folders {
-		f := &r.Folders[i]
+	if err := m.askSizes(); err != nil {
+		return nil, err
+	}
+	return collision, m.lookIntoAll(total)
+}
+
+// lookIntoAll looks into the folders that come, as far as that was not done.
+func (m *mailboxRun) lookIntoAll(total int) error {
+	for i := range m.looking.report.Folders {
+		f := &m.looking.report.Folders[i]
 		if f.Looked {
 			continue
 		}
 		m.mindRoom()
 		if m.soft.Err() != nil {
-			return nil, errBudget
+			return errBudget
 		}
 		if err := m.lookInto(f, total); err != nil {
-			return nil, err
+			return err
 		}
 		f.Looked, m.looking.news = true, true
 	}
-	return collision, nil
+	return nil
 }
 
 // list takes over the source's folders and where they go. What was found in them stays.

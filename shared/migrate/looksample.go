@@ -18,6 +18,7 @@ const (
 // lookInto counts a folder that comes and reads a sample of its headers. A mailbox of total messages
 // spreads its sample over the folders by their size.
 func (m *mailboxRun) lookInto(f *LookedFolder, total int) error {
+	f.Estimated = !f.Sized && f.Messages > 0
 	err := m.sample(f, min(max(sampleMailbox*f.Messages/max(total, 1), sampleLeast), sampleMost))
 	if err == nil || m.ctx.Err() != nil {
 		return err
@@ -61,7 +62,7 @@ func (m *mailboxRun) sample(f *LookedFolder, quota int) error {
 	if len(keys) >= minSame && len(keys) == prints.Len() {
 		f.Print = folderPrint(state, uids, keys)
 	}
-	if read > 0 {
+	if read > 0 && !f.Sized {
 		f.Octets, f.Estimated = int64(float64(octets)/float64(read)*float64(f.Messages)), read < f.Messages
 	}
 	return nil

@@ -37,7 +37,7 @@ func (p *Preflight) text() string {
 	if p.done() {
 		at = p.At.UTC().Format(time.RFC3339Nano)
 	}
-	return fmt.Sprint(at, " ", cmp.Or(p.Order, "-"), " ", p.Folders, " ", p.Messages, " ", p.Octets)
+	return fmt.Sprint(at, " ", cmp.Or(p.Order, "-"), " ", p.Folders, " ", p.Messages, " ", p.Octets, " ", p.Estimated)
 }
 
 // parsePreflight reads what text wrote.
@@ -48,6 +48,7 @@ func parsePreflight(text string) *Preflight {
 	}
 	number := func(s string) int64 { n, _ := strconv.ParseInt(s, 10, 64); return n }
 	p := &Preflight{Folders: int(number(words[2])), Messages: int(number(words[3])), Octets: number(words[4])}
+	p.Estimated = len(words) > 5 && words[5] == "true"
 	p.At, _ = time.Parse(time.RFC3339Nano, words[0])
 	if words[1] != "-" {
 		p.Order = words[1]

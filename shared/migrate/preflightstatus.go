@@ -67,13 +67,13 @@ func (p *PreflightStatus) count(x *Preflight) {
 		p.UnderWay++
 	}
 	p.Folders, p.Messages, p.Octets = p.Folders+x.Folders, p.Messages+x.Messages, p.Octets+x.Octets
+	p.Estimated = p.Estimated || x.Estimated
 }
 
 // add adds what only checkpoint and report tell. Report may be nil.
 func (p *PreflightStatus) add(c *Checkpoint, report *PreflightReport) {
 	if x := c.Preflight; x != nil {
 		p.Renamed, p.Merged, p.LeftOut = p.Renamed+x.Renamed, p.Merged+x.Merged, p.LeftOut+x.LeftOut
-		p.Estimated = p.Estimated || x.Estimated
 	}
 	if c.Problem != nil {
 		p.addProblem(c.Problem)

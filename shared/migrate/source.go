@@ -81,6 +81,11 @@ type Source interface {
 	// was called before; of many folders it has told the state already.
 	States(ctx context.Context, names []string) (map[string]FolderState, error)
 
+	// Sizes says of folders how many octets their messages have in all. A folder that is left out has to be
+	// estimated: the server does not tell it, or it is the current one. It may take long, as the server may
+	// read every message for it. What was told before an error comes with it. Names are as with States.
+	Sizes(ctx context.Context, names []string) (map[string]int64, error)
+
 	// Open makes a folder current with EXAMINE. An open folder may be opened again to see news.
 	Open(ctx context.Context, name string) (FolderState, error)
 

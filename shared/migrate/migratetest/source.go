@@ -92,6 +92,33 @@ func (s *source) States(ctx context.Context, names []string) (map[string]migrate
 	return states, nil
 }
 
+func (s *source) Sizes(ctx context.Context, names []string) (map[string]int64, error) {
+	sizes := make(map[string]int64)
+	if s.box.NoSizes {
+		return sizes, nil
+	}
+	s.current, s.aim = nil, ""
+	if err := s.call(ctx, "ask for sizes", 0); err != nil {
+		return sizes, err
+	}
+	for _, name := range names {
+		f := s.box.Folder(name)
+		if f == nil {
+			continue
+		}
+		size := int64(0)
+		for _, m := range f.Messages() {
+			if err := pause(ctx, s.box.SizeTakes); err != nil {
+				s.broken = true
+				return sizes, err
+			}
+			size += int64(len(m.Content))
+		}
+		sizes[name] = size
+	}
+	return sizes, nil
+}
+
 // stateOf is what the server says of a folder that it does not open.
 func (b *SourceMailbox) stateOf(f *SourceFolder) migrate.FolderState {
 	b.mu.Lock()
@@ -205,6 +232,10 @@ func (s *source) Describe(ctx context.Context, uids migrate.UIDSet, yield func(m
 	for _, m := range s.current.Messages() {
 		if !uids.Contains(m.UID) {
 			continue
+		}
+		if err := pause(ctx, s.box.SizeTakes); err != nil {
+			s.broken = true
+			return err
 		}
 		if err := yield(m.info()); err != nil {
 			return err

@@ -27,6 +27,10 @@ type SourceMailbox struct {
 	PlainList bool
 	// StaleStates has States say what it said the last time.
 	StaleStates bool
+	// NoSizes leaves every folder out of Sizes.
+	NoSizes bool
+	// SizeTakes is how long the server takes for each message's size, which it has not at hand.
+	SizeTakes time.Duration
 	// Reversed has Fetch yield the newest message first.
 	Reversed bool
 	// NotConnected has every command behind the sign-in fail, as Exchange does.

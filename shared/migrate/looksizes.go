@@ -1,0 +1,63 @@
+package migrate
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// patience is how long, for a mailbox in all, pre-flight waits for sizes: it can do without, and a server
+// that has them not at hand reads every message for them.
+const patience = 3 * time.Minute
+
+var errSlowSizes = &Error{Op: "ask for sizes", Kind: Unreachable, Err: errors.New("the server takes too long; they are estimated")}
+
+// patiently asks for what pre-flight can do without, as long as there is patience left. A server that
+// takes longer loses its connection, and the error asks for another. A connection that breaks takes some
+// of the patience, too.
+func (m *mailboxRun) patiently(ask func(ctx context.Context) error) error {
+	r := m.looking.report
+	left := patience - time.Duration(r.Waited)
+	if left <= 0 {
+		return nil
+	}
+	ctx, cancel := context.WithCancelCause(m.ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(m.soft, func() { cancel(errBudget) })()
+	defer time.AfterFunc(left, func() { cancel(errSlowSizes) }).Stop()
+	began := time.Now()
+	err := ask(ctx)
+	r.Waited, m.looking.news = r.Waited+Duration(time.Since(began)), true
+	if Judge(err, 0).Action == Reconnect && ctx.Err() == nil {
+		r.Waited += Duration(patience / breaksLeft)
+	}
+	return err
+}
+
+// askSizes asks how large the folders are that come and that were not looked into yet.
+func (m *mailboxRun) askSizes() error {
+	r := m.looking.report
+	if r.SizesAsked {
+		return nil
+	}
+	at := make(map[string]int)
+	var names []string
+	for i, f := range r.Folders {
+		if !f.Looked && !f.Sized {
+			at[f.Name], names = i, append(names, f.Name)
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	err := m.patiently(func(ctx context.Context) error {
+		sizes, err := m.source.Sizes(ctx, names)
+		for name, size := range sizes {
+			f := &r.Folders[at[name]]
+			f.Octets, f.Sized, f.Estimated = size, true, false
+		}
+		return err
+	})
+	r.SizesAsked = err == nil
+	return err
+}
