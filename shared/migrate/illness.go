@@ -70,8 +70,12 @@ func (h *hand) blameless(w *window) (err error) {
 			if KindOf(err) == Unreadable {
 				err = nil
 			}
-			return err
+			return at(err, uid)
 		})
+		if uidOf(err) == uid { // it ends the connection: it does not come either
+			err = nil
+			break
+		}
 		if err != nil || came {
 			break
 		}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -121,4 +122,74 @@ func TestServerFallsIllInDoubt(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestNothingIsSaidOfAnIllServerTooEarly has a server refuse messages and then end connections, or the run
+// end, before it is known whether it gives others: nothing is recorded of them, and they come when it is well.
+func TestNothingIsSaidOfAnIllServerTooEarly(t *testing.T) {
+	for _, connections := range []int{1, 3} {
+		for _, ends := range []string{"connection", "run"} {
+			bubble(t, fmt.Sprint(ends, " over ", connections), func(t *testing.T, w *migratetest.World) {
+				w.Connections = connections
+				b := oneMailbox(t, w, 3)
+				folder := b.Source.AddFolder("", "A")
+				mail(folder, "before")
+				w.Settle(t)
+				for i := range 3 {
+					mail(folder, fmt.Sprint("m", i))
+				}
+				refusing(b, "A", w.SyncEvery+30*time.Minute)
+				asked, stop := 0, new(atomic.Bool)
+				b.Source.Before = func(op, folder string, uid migrate.UID) error {
+					if op != "fetch" || uid != 0 || folder != "A" {
+						return nil
+					}
+					if asked++; asked > 30 || asked%2 == 1 { // each second looks for one that came before
+						return nil
+					}
+					if ends == "connection" {
+						return errors.New("connection reset")
+					}
+					stop.Store(true)
+					time.Sleep(3 * time.Second)
+					return nil
+				}
+				time.Sleep(w.SyncEvery)
+				w.Run(t, 24*time.Hour, func() bool {
+					if stop.Swap(false) {
+						w.Restart()
+					}
+					c := w.Checkpoint(t, b.Mailbox.ID)
+					return c.State == migrate.Synced && c.Phase == migrate.Waiting && c.Due.After(time.Now())
+				})
+				if n := wantState(t, w, b, migrate.Synced).Counts(); n.Failed != 0 || n.Migrated != 7 {
+					t.Errorf("counts %+v", n)
+				}
+			})
+		}
+	}
+}
+
+// TestWhatCameBeforeEndsTheConnection has a server refuse a new message, and end the connection at each
+// that came before: that says no more of the new one than a refusal, and holds nobody up for ever.
+func TestWhatCameBeforeEndsTheConnection(t *testing.T) {
+	bubble(t, "", func(t *testing.T, w *migratetest.World) {
+		b := oneMailbox(t, w, 3)
+		inbox := b.Source.Folder("INBOX")
+		w.Settle(t)
+		inbox.Each(func(m *migratetest.SourceMessage) { m.Short = -1 })
+		inbox.Add(migratetest.Message("new", "new", 300), received).Refused = "NO [SERVERBUG] Internal error occurred."
+		time.Sleep(w.SyncEvery)
+		w.Run(t, 40*time.Hour, func() bool {
+			c := w.Checkpoint(t, b.Mailbox.ID)
+			return c.State == migrate.Synced && c.Phase == migrate.Waiting && c.Due.After(time.Now())
+		})
+		c := wantState(t, w, b, migrate.Synced)
+		if n := c.Counts(); n.Failed != 1 || n.Migrated != 3 {
+			t.Errorf("counts %+v", n)
+		}
+		if n := len(w.Records(t, b.Mailbox.ID, c.Folders[0])); n != 4 {
+			t.Errorf("%d records", n)
+		}
+	})
 }

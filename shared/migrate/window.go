@@ -54,7 +54,9 @@ func (m *mailboxRun) window(f *FolderCursor, r *reader, w *window) error {
 	switch came, nothing := r.gave(w); {
 	case came:
 		f.Ill = nil
-	case nothing && err == nil && writeErr == nil:
+	case err != nil: // it may be the server that refuses them, not the messages
+		records = nil
+	case nothing && writeErr == nil:
 		if err = f.suffer(w, m.cp.Epoch); err != nil {
 			records = nil
 		}
@@ -160,20 +162,26 @@ const maxStumbles = 8
 
 // blame counts a lost connection against the message that the error names.
 func (f *FolderCursor) blame(err error) {
-	if KindOf(err) != Unreachable {
-		return
-	}
-	var e *Error
-	for errors.As(err, &e) && e.UID == 0 {
-		err = e.Err
-	}
-	if e == nil || e.UID == 0 {
+	uid := uidOf(err)
+	if KindOf(err) != Unreachable || uid == 0 {
 		return
 	}
 	if f.Stumbles == nil {
 		f.Stumbles = make(map[UID]int)
 	}
-	f.Stumbles[e.UID]++
+	f.Stumbles[uid]++
+}
+
+// uidOf returns the UID of the message that an error names, or 0.
+func uidOf(err error) UID {
+	var e *Error
+	for errors.As(err, &e) && e.UID == 0 {
+		err = e.Err
+	}
+	if e == nil {
+		return 0
+	}
+	return e.UID
 }
 
 // at names the message that an error is about.

@@ -159,6 +159,15 @@ func (f *SourceFolder) Add(content []byte, received time.Time, flags ...migrate.
 	return m
 }
 
+// Each may change every message.
+func (f *SourceFolder) Each(change func(*SourceMessage)) {
+	f.box.mu.Lock()
+	defer f.box.mu.Unlock()
+	for _, m := range f.messages {
+		change(m)
+	}
+}
+
 // Remove expunges a message.
 func (f *SourceFolder) Remove(uid migrate.UID) {
 	f.box.mu.Lock()
