@@ -5,8 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"regexp"
+	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // Security is how a source connection is protected.
@@ -62,13 +65,11 @@ var endpointName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,40}[a-z0-9])?$`)
 // inner hyphens, at most 42.
 func ValidEndpointName(name string) bool { return endpointName.MatchString(name) }
 
-// ParseEndpoint reads endpoint.json and fills the defaults in. Unknown fields are refused: a
-// misspelt setting must not be ignored.
+// ParseEndpoint reads endpoint.json and fills the defaults in. Fields that are unknown or there twice are
+// refused: a misspelt or overwritten setting must not be ignored.
 func ParseEndpoint(name string, content []byte) (Endpoint, error) {
 	e := Endpoint{Name: name}
-	d := json.NewDecoder(bytes.NewReader(content))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&e); err != nil {
+	if err := decodeStrictly(content, &e); err != nil {
 		return Endpoint{}, fmt.Errorf("read endpoint.json of %q: %w", name, err)
 	}
 	if e.Security == "" {
@@ -100,6 +101,51 @@ func ParseEndpoint(name string, content []byte) (Endpoint, error) {
 		return Endpoint{}, fmt.Errorf("check endpoint.json of %q: %w", name, err)
 	}
 	return e, nil
+}
+
+// decodeStrictly reads one JSON object in UTF-8, with a byte order mark or without.
+func decodeStrictly(content []byte, into any) error {
+	content = bytes.TrimPrefix(content, []byte("\xef\xbb\xbf"))
+	if !utf8.Valid(content) {
+		return errors.New("it is not in UTF-8") // encoding/json would change the names of folders
+	}
+	d := json.NewDecoder(bytes.NewReader(content))
+	d.DisallowUnknownFields()
+	if err := d.Decode(into); err != nil {
+		return err
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return errors.New("something follows the object's end")
+	}
+	return noFieldTwice(json.NewDecoder(bytes.NewReader(content)))
+}
+
+// noFieldTwice refuses an object with two fields of one name, whatever their case: encoding/json takes the
+// last of two texts, and mixes two lists.
+func noFieldTwice(d *json.Decoder) error {
+	token, err := d.Token()
+	if delim, ok := token.(json.Delim); err != nil || !ok || delim != '{' && delim != '[' {
+		return err
+	}
+	seen := make(map[string]bool)
+	for d.More() {
+		if token == json.Delim('{') {
+			field, err := d.Token()
+			if err != nil {
+				return err
+			}
+			name := strings.ToLower(fmt.Sprint(field))
+			if seen[name] {
+				return fmt.Errorf("the field %q is there twice", field)
+			}
+			seen[name] = true
+		}
+		if err := noFieldTwice(d); err != nil {
+			return err
+		}
+	}
+	_, err = d.Token()
+	return err
 }
 
 func (e Endpoint) validate() error {

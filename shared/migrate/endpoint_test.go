@@ -44,3 +44,24 @@ func TestFolderSettings(t *testing.T) {
 		}
 	}
 }
+
+// TestEndpointFile reads what editors write around the object, and refuses what encoding/json would lose.
+func TestEndpointFile(t *testing.T) {
+	if e, err := ParseEndpoint("e", []byte("\xef\xbb\xbf{\"host\":\"h\"}\r\n")); err != nil || e.Host != "h" {
+		t.Errorf("with a byte order mark: %+v, %v", e, err)
+	}
+	for content, want := range map[string]string{
+		`{"host":"h","excludeFolders":["a"],"excludeFolders":["b"]}`:                      `the field "excludeFolders" is there twice`,
+		`{"host":"h","Host":"i"}`:                                                         `the field "Host" is there twice`,
+		`{"host":"h","folderMap":[{"from":"a","to":"b"},{"from":"c","to":"d","to":"e"}]}`: `the field "to" is there twice`,
+		`{"host":"h"} {"host":"i"}`:                                                       "something follows the object's end",
+		`{"host":"h"}}`:                                                                   "something follows the object's end",
+		"{\"host\":\"h\",\"excludeFolders\":[\"Entw\xfcrfe\"]}":                           "it is not in UTF-8",
+		"\xff\xfe{\x00}\x00":                                                              "it is not in UTF-8",
+		"":                                                                                "EOF",
+	} {
+		if _, err := ParseEndpoint("e", []byte(content)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: the error is %v, want %s", content, err, want)
+		}
+	}
+}
