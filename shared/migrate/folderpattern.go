@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode"
 )
 
 // rolePath is a folder's path as seen from the folder with a role that it is or lies below.
@@ -23,6 +24,9 @@ func parsePattern(text string, below bool) (pattern, error) {
 			err = errors.New("the regular expression is empty")
 		}
 		return pattern{re: re}, err
+	}
+	if err := checkEscapes(text); err != nil {
+		return pattern{}, err
 	}
 	segments := splitPattern(text)
 	if len(segments) == 0 {
@@ -113,6 +117,22 @@ func splitPattern(text string) (segments []segment) {
 	}
 	end()
 	return segments
+}
+
+// checkEscapes refuses a "\" that has nothing to take the meaning of, as in a path that is parted by it. A
+// pattern that begins with "\re:" is a folder's name.
+func checkEscapes(text string) error {
+	escaped := false
+	for _, r := range strings.TrimPrefix(text, `\`+regexpPrefix) {
+		if escaped && (unicode.IsLetter(r) || unicode.IsDigit(r)) {
+			return fmt.Errorf(`"\" stands before %q, which means nothing else: folders are parted by "/", and a "\" in a name is "\\"`, r)
+		}
+		escaped = r == '\\' && !escaped
+	}
+	if escaped {
+		return errors.New(`nothing follows the last "\": a "\" in a name is "\\"`)
+	}
+	return nil
 }
 
 // splitPath is splitPattern without wildcards.

@@ -1,6 +1,7 @@
 package migrate
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -9,6 +10,7 @@ import (
 	"maps"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -119,7 +121,7 @@ func (r FolderRules) compile() (*compiledRules, error) {
 	}
 	if r.TargetFolder != "" {
 		c.target = splitPath(r.TargetFolder)
-		if err := checkTarget(c.target); err != nil {
+		if err := cmp.Or(checkEscapes(r.TargetFolder), checkTarget(c.target)); err != nil {
 			errs = append(errs, fmt.Errorf("targetFolder: %q: %w", r.TargetFolder, err))
 		}
 	}
@@ -127,14 +129,34 @@ func (r FolderRules) compile() (*compiledRules, error) {
 }
 
 func checkTo(m FolderMapping, from pattern) error {
-	path := splitPath(m.To)
-	if from.re == nil && strings.Count(m.To, "*") > from.stars {
-		return errors.New(`it has more "*" than what it is made from`)
+	if err := checkEscapes(m.To); err != nil {
+		return err
 	}
 	if from.re != nil {
-		return nil // what comes out is cleaned like any other name
+		return checkGroups(m.To, from.re) // what comes out is cleaned like any other name
 	}
-	return checkTarget(path)
+	if strings.Count(m.To, "*") > from.stars {
+		return errors.New(`it has more "*" than what it is made from`)
+	}
+	return checkTarget(splitPath(m.To))
+}
+
+// groupReference is what regexp.Expand takes for a group, or for a "$".
+var groupReference = regexp.MustCompile(`\$(?:\$|([\pL\p{Nd}_]+)|\{([\pL\p{Nd}_]+)\})`)
+
+// checkGroups refuses a reference to a group that the expression does not have, which would stand for
+// nothing: "$1x" is the group "1x".
+func checkGroups(to string, re *regexp.Regexp) error {
+	for _, found := range groupReference.FindAllStringSubmatch(to, -1) {
+		name := found[1] + found[2]
+		n, err := strconv.Atoi(name)
+		switch {
+		case name == "", re.SubexpIndex(name) >= 0:
+		case err != nil || strconv.Itoa(n) != name || n > re.NumSubexp():
+			return fmt.Errorf("the regular expression has no group %q; the first one is $1, or ${1} where a letter, digit or _ follows", name)
+		}
+	}
+	return nil
 }
 
 // checkTarget refuses a path that no folder of the target can have.
@@ -183,7 +205,7 @@ func (c *compiledRules) mapped(from []string, role rolePath) (to []string, merge
 	for _, m := range c.mappings {
 		if to, ok := m.from.replace(from, role, m.To); ok {
 			path := splitPath(to)
-			return path, m.Merge, len(path) > 0 && !slices.Equal(path, from)
+			return path, m.Merge, len(path) > 0
 		}
 	}
 	return nil, false, false

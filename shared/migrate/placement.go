@@ -98,14 +98,16 @@ func layOut(listed []SourceFolder, rules *compiledRules, cursors []*FolderCursor
 		l.base = l.walk(rules.target)
 		l.base.joins = false
 	}
-	there := make(map[string]bool)
+	there := make(map[string][]string) // path by name: not always the same one, see imapsource's guessPrefix
 	for _, f := range listed {
-		there[f.Name] = true
+		there[f.Name] = f.Path
 	}
 	for _, here := range []bool{true, false} { // a folder that went away leaves its path to another
 		for _, c := range cursors {
-			if there[c.Name] == here {
-				l.hold(c)
+			if path, ok := there[c.Name]; ok && here {
+				l.hold(c, path)
+			} else if !ok && !here {
+				l.hold(c, c.Path)
 			}
 		}
 	}
@@ -172,8 +174,8 @@ func (l *layout) rolePath(path []string) rolePath {
 	return rolePath{}
 }
 
-// hold gives a folder the place that it had, and those above it theirs.
-func (l *layout) hold(c *FolderCursor) {
+// hold gives a folder, whose path is this now, the place that it had, and those above it theirs.
+func (l *layout) hold(c *FolderCursor, path []string) {
 	if len(c.Place) == 0 || c.Target.ID == "" {
 		return
 	}
@@ -181,28 +183,28 @@ func (l *layout) hold(c *FolderCursor) {
 	if c.Use != "" {
 		s, names = l.wellKnown(c.Use), c.Place[1:]
 	}
-	_, _, mapped := l.rules.mapped(c.Path, l.rolePath(c.Path))
+	_, _, mapped := l.rules.mapped(path, l.rolePath(path))
 	for i, name := range names {
 		child := s.children[foldName(name)]
 		if child == nil {
 			child = newSpot(s, name)
 		}
 		s = child
-		depth := len(c.Path) - (len(names) - 1 - i) // of the source folder that lies as far above c
-		if depth < 1 || depth < len(c.Path) && (mapped || !resembles(name, c.Path[depth-1], s.parent.top())) {
+		depth := len(path) - (len(names) - 1 - i) // of the source folder that lies as far above c
+		if depth < 1 || depth < len(path) && (mapped || !resembles(name, path[depth-1], s.parent.top())) {
 			continue
 		}
 		if !s.taken {
-			s.take(joinPath(c.Path[:depth]))
+			s.take(joinPath(path[:depth]))
 			if !mapped {
-				s.called(c.Path[depth-1])
+				s.called(path[depth-1])
 			}
 		}
-		if key := pathKey(c.Path[:depth]); l.at[key] == nil {
+		if key := pathKey(path[:depth]); l.at[key] == nil {
 			l.at[key] = s
 		}
 	}
-	if key := pathKey(c.Path); l.at[key] == nil {
+	if key := pathKey(path); l.at[key] == nil {
 		l.at[key] = s
 	}
 }
@@ -224,10 +226,14 @@ func (l *layout) wellKnown(use SpecialUse) *spot {
 	return s
 }
 
-// walk finds or makes the spot of a path of the target.
+// walk finds or makes the spot of a path of the target. INBOX at the top, which a wildcard may have stood
+// for, is the inbox: Exchange has no other folder of that name.
 func (l *layout) walk(path []string) *spot {
-	s := l.root
-	if use := roleNames[strings.ToLower(path[0])]; use != "" {
+	s, use := l.root, roleNames[strings.ToLower(path[0])]
+	if strings.EqualFold(path[0], "INBOX") {
+		use = UseInbox
+	}
+	if use != "" {
 		s, path = l.wellKnown(use), path[1:]
 	}
 	for _, raw := range path {

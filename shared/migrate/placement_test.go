@@ -97,6 +97,11 @@ func TestPlacement(t *testing.T) {
 		{"below one folder", FolderRules{TargetFolder: "Old/server", FolderMap: []FolderMapping{{From: "keep", To: "Keep"}}},
 			box("INBOX=inbox", "INBOX>a", "Sent=sent", "Sent Items=sent", "Calendar", "keep"),
 			[]string{"INBOX:Old>server>INBOX", "INBOX>a:Old>server>INBOX>a", "Sent:Old>server>Sent", "Sent Items:Old>server>Sent Items", "Calendar:Old>server>Calendar", "keep:Keep"}},
+		{"a mapping to the name it has is one, too", FolderRules{TargetFolder: "Old", FolderMap: []FolderMapping{{From: "Sent", To: "Sent"}}}, box("Sent=sent", "Out=sent"), []string{"Sent:Sent", "Out:Old>Out"}},
+		{"and over a role", FolderRules{FolderMap: []FolderMapping{{From: "Sent", To: "Sent"}}}, box("Sent=sent", "Sent>a", "Out=sent"), []string{"Sent:Sent", "Sent>a:Sent>a", "Out:[sent]"}},
+		{"a prefix that is taken off", FolderRules{FolderMap: []FolderMapping{{From: "re:^Mail/", To: ""}}}, box("Mail>Inbox", "Mail>INBOX>x", "Mail>a"), []string{"Mail>Inbox:[inbox]", "Mail>INBOX>x:[inbox]>x", "Mail>a:a"}},
+		{"groups by number and name", FolderRules{FolderMap: []FolderMapping{{From: `re:^(?P<year>\d+)-(.*)$`, To: "${2}_${year}_$$"}}}, box("2019-a"), []string{"2019-a:a_2019_$"}},
+		{"a name that looks like an expression", FolderRules{ExcludeFolders: []string{`\re: a`}}, box("re: a", "b"), []string{"re: a:-", "b:b"}},
 		{"below a well-known folder", FolderRules{TargetFolder: "#Archive#/old"}, box("INBOX=inbox"), []string{"INBOX:[archive]>old>INBOX"}},
 	} {
 		got, err := placed(t, c.rules, c.list)
@@ -137,6 +142,21 @@ func TestMappingsThatCollide(t *testing.T) {
 		if KindOf(err) != Configuration || err == nil || !strings.Contains(err.Error(), c.both[0]) || !strings.Contains(err.Error(), c.both[1]) {
 			t.Errorf("%s: the error is %v", c.name, err)
 		}
+	}
+}
+
+// TestPlaceOutlivesThePath: where a server does not tell its namespaces, the prefix is guessed from the list,
+// and one more folder changes the paths of all others.
+func TestPlaceOutlivesThePath(t *testing.T) {
+	list := box("INBOX=inbox", "INBOX>Sub>a", "INBOX>b", "Top")
+	for i, path := range [][]string{{"Sub", "a"}, {"b"}} {
+		list[i+1].Name = "INBOX." + strings.Join(path, ".")
+	}
+	got, err := placed(t, FolderRules{}, list,
+		&FolderCursor{Name: "INBOX.Sub.a", Path: []string{"Sub", "a"}, Place: []string{"Sub", "a"}, Target: TargetFolder{ID: "1"}},
+		&FolderCursor{Name: "INBOX.b", Path: []string{"b"}, Place: []string{"b (2)"}, Target: TargetFolder{ID: "2"}})
+	if want := "INBOX:[inbox]\nINBOX.Sub.a:Sub>a\nINBOX.b:b (2)\nTop:Top"; err != nil || got != want {
+		t.Errorf("got\n%s\n%v, want\n%s", got, err, want)
 	}
 }
 
@@ -292,6 +312,16 @@ func TestRulesThatAreWrong(t *testing.T) {
 		"targetFolder: \"a/b \": the name \"b \" is not taken by Exchange": {TargetFolder: "a/b "},
 		"targetFolder: \"/\": it names no folder":                          {TargetFolder: "/"},
 		"excludeFolders: \"re:\": the regular expression is":               {ExcludeFolders: []string{"re:"}},
+		"the regular expression has no group \"1_old\"":                    {FolderMap: []FolderMapping{{From: "re:^(.*)$", To: "Archive/$1_old"}}},
+		"the regular expression has no group \"2\"":                        {FolderMap: []FolderMapping{{From: "re:^(.*)$", To: "a/${2}"}}},
+		"the regular expression has no group \"01\"":                       {FolderMap: []FolderMapping{{From: "re:^(.*)$", To: "$01"}}},
+		"the regular expression has no group \"q\"":                        {FolderMap: []FolderMapping{{From: "re:^(?P<p>.*)$", To: "$p/$q"}}},
+		"excludeFolders: \"Public\\\\Old\": \"\\\" stands before 'O'":      {ExcludeFolders: []string{`Public\Old`}},
+		"includeFolders: \"a\\\\\": nothing follows the last":              {IncludeFolders: []string{`a\`}},
+		"targetFolder: \"Old\\\\2019\": \"\\\" stands before '2'":          {TargetFolder: `Old\2019`},
+		"folderMap: \"a\" to \"b\\\\c\"":                                   {FolderMap: []FolderMapping{{From: "a", To: `b\c`}}},
+		"invalid repeat count":                                             {ExcludeFolders: []string{"re:a{1001}"}},
+		"error parsing regexp: invalid repeat count: `{100}`":              {ExcludeFolders: []string{"re:((((a{100}){100}){100}){100})"}},
 	} {
 		if _, err := rules.compile(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("the error is %v, want %s", err, want)
