@@ -30,22 +30,21 @@ type PreflightReport struct {
 
 // LookedFolder is a folder of a PreflightReport.
 type LookedFolder struct {
-	Name      string        `json:"name"`             // as SourceFolder has it
-	Path      string        `json:"path"`             // segments joined by "/"
-	Target    string        `json:"target,omitempty"` // where it goes; empty: it stays behind
-	Change    Change        `json:"change,omitempty"`
-	Note      string        `json:"note,omitempty"`
-	View      bool          `json:"view,omitempty"` // shows what other folders hold
-	Messages  int           `json:"messages"`
-	Octets    int64         `json:"octets,omitempty"`
-	Sized     bool          `json:"sized,omitempty"`     // Octets is the server's word for the folder (RFC 8438)
-	Estimated bool          `json:"estimated,omitempty"` // Octets is by the sample, or not known
-	Sampled   int           `json:"sampled,omitempty"`   // messages whose header was read
-	Days      []ReceivedDay `json:"days,omitempty"`      // of the sample, those with messages astray
-	Print     string        `json:"print,omitempty"`     // of UIDVALIDITY, UIDs and some messages
-	Trouble   string        `json:"trouble,omitempty"`   // why it could not be looked into
-	Breaks    int           `json:"breaks,omitempty"`    // connections that broke over it
-	Looked    bool          `json:"looked,omitempty"`
+	Name   string `json:"name"`             // as SourceFolder has it
+	Path   string `json:"path"`             // segments joined by "/"
+	Target string `json:"target,omitempty"` // where it goes; empty: it stays behind
+	Change Change `json:"change,omitempty"`
+	Note   string `json:"note,omitempty"`
+	View   bool   `json:"view,omitempty"` // shows what other folders hold
+	Extent
+	Sized   bool           `json:"sized,omitempty"`   // Octets is the server's word for the folder (RFC 8438)
+	Sampled int            `json:"sampled,omitempty"` // messages whose header was read
+	Days    []ReceivedDay  `json:"days,omitempty"`    // of the sample, those with messages astray
+	Large   []LargeMessage `json:"large,omitempty"`   // those of TooLarge, the largest first
+	Print   string         `json:"print,omitempty"`   // of UIDVALIDITY, UIDs and some messages
+	Trouble string         `json:"trouble,omitempty"` // why it could not be looked into
+	Breaks  int            `json:"breaks,omitempty"`  // connections that broke over it
+	Looked  bool           `json:"looked,omitempty"`
 
 	state FolderState // as the server told it; zero if it did not
 }
@@ -288,7 +287,7 @@ func (r *PreflightReport) sum() *Preflight {
 		}
 		p.Folders++
 		if !f.View {
-			p.Messages, p.Octets, p.Estimated = p.Messages+f.Messages, p.Octets+f.Octets, p.Estimated || f.Estimated
+			p.plus(f.Extent)
 		}
 	}
 	for _, s := range r.Spoilt {

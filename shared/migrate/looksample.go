@@ -3,6 +3,7 @@ package migrate
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -15,12 +16,25 @@ const (
 	breaksLeft    = 3    // connections that may break over a folder before it is left alone
 )
 
-// lookInto counts a folder that comes and reads a sample of its headers. A mailbox of total messages
-// spreads its sample over the folders by their size.
+// lookInto counts a folder that comes, reads a sample of its headers and asks for the size of every
+// message. A mailbox of total messages spreads its sample over the folders by their size.
 func (m *mailboxRun) lookInto(f *LookedFolder, total int) error {
-	f.Estimated = !f.Sized && f.Messages > 0
-	err := m.sample(f, min(max(sampleMailbox*f.Messages/max(total, 1), sampleLeast), sampleMost))
-	if err == nil || m.ctx.Err() != nil {
+	f.Estimated, f.Unsized = !f.Sized && f.Messages > 0, f.Messages
+	uids, err := m.sample(f, min(max(sampleMailbox*f.Messages/max(total, 1), sampleLeast), sampleMost))
+	if err != nil {
+		return m.trouble(f, err)
+	}
+	if f.Sampled == f.Messages {
+		return nil
+	}
+	err = m.measure(f, uids)
+	f.Looked = !errors.Is(err, errBudget) // else the sample is enough
+	return err
+}
+
+// trouble notes why a folder could not be looked into, or returns it.
+func (m *mailboxRun) trouble(f *LookedFolder, err error) error {
+	if m.ctx.Err() != nil {
 		return err
 	}
 	switch Judge(err, 0).Action {
@@ -36,36 +50,35 @@ func (m *mailboxRun) lookInto(f *LookedFolder, total int) error {
 	return err
 }
 
-// sample reads headers that are spread evenly over a folder.
-func (m *mailboxRun) sample(f *LookedFolder, quota int) error {
+// sample reads headers that are spread evenly over a folder. It returns the UIDs of all messages.
+func (m *mailboxRun) sample(f *LookedFolder, quota int) (UIDSet, error) {
 	state, uids, _, err := m.source.Survey(m.ctx, f.Name, UIDSet{})
 	if err != nil {
-		return err
+		return uids, err
 	}
 	f.Messages = max(uids.Len(), state.Messages)
 	prints, keys := spread(uids, sampleLeast), make(map[UID]string)
 	wanted := spread(uids, quota)
 	wanted.Union(prints)
-	days, read, octets := make(dateTally), 0, int64(0)
+	days, seen := make(dateTally), new(tally)
 	err = m.source.Headers(m.ctx, wanted, func(info MessageInfo, header []byte) error {
-		read, octets = read+1, octets+info.Size
-		days.add(m.endpoint.Received.Of(info.Received, header), header)
+		received := m.endpoint.Received.Of(info.Received, header)
+		seen.add(info, received)
+		days.add(received, header)
 		if prints.Contains(info.UID) {
 			keys[info.UID] = ReadFingerprint(header, time.Time{}, m.Words).Key()
 		}
 		return nil
 	})
 	if err != nil {
-		return err
+		return uids, err
 	}
-	f.Sampled, f.Days, f.Print = read, days.days(), ""
+	f.Sampled, f.Days, f.Print = seen.messages, days.days(), ""
 	if len(keys) >= minSame && len(keys) == prints.Len() {
 		f.Print = folderPrint(state, uids, keys)
 	}
-	if read > 0 && !f.Sized {
-		f.Octets, f.Estimated = int64(float64(octets)/float64(read)*float64(f.Messages)), read < f.Messages
-	}
-	return nil
+	f.take(seen)
+	return uids, nil
 }
 
 // folderPrint tells folders apart by what Open said of them, their UIDs and the fingerprints of some

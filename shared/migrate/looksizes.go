@@ -61,3 +61,23 @@ func (m *mailboxRun) askSizes() error {
 	r.SizesAsked = err == nil
 	return err
 }
+
+// measure takes the size of each message of the current folder, which a sample of headers cannot tell: few
+// messages are too large for the target.
+func (m *mailboxRun) measure(f *LookedFolder, uids UIDSet) error {
+	err := m.patiently(func(ctx context.Context) error {
+		seen := new(tally)
+		err := m.source.Describe(ctx, uids, func(i MessageInfo) error {
+			seen.add(i, i.Received)
+			return nil
+		})
+		if err == nil {
+			f.take(seen)
+		}
+		return err
+	})
+	if action := Judge(err, 0).Action; action == SkipFolder || action == SkipMessage {
+		return nil // it has just gone away
+	}
+	return err
+}

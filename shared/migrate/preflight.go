@@ -13,16 +13,14 @@ import (
 // full is the PreflightReport. Such a mailbox stays Queued and is never Failed: what is wrong with it
 // stands in the checkpoint's Problem.
 type Preflight struct {
-	At        time.Time `json:"at,omitzero"`     // when the mailbox was looked at; zero: that is under way
-	Order     string    `json:"order,omitempty"` // the order that was followed; empty: the endpoint's setting alone
-	Folders   int       `json:"folders"`         // that come
-	Messages  int       `json:"messages"`        // in them
-	Octets    int64     `json:"octets"`
-	Estimated bool      `json:"estimated,omitempty"` // Octets is by a sample
-	Renamed   int       `json:"renamed,omitempty"`   // folders whose name has to be changed
-	Merged    int       `json:"merged,omitempty"`    // folders that share one with another
-	LeftOut   int       `json:"leftOut,omitempty"`   // folders that stay behind
-	Astray    int       `json:"astray,omitempty"`    // messages of the sample with a spoilt received date
+	At      time.Time `json:"at,omitzero"`     // when the mailbox was looked at; zero: that is under way
+	Order   string    `json:"order,omitempty"` // the order that was followed; empty: the endpoint's setting alone
+	Folders int       `json:"folders"`         // that come
+	Extent            // of these
+	Renamed int       `json:"renamed,omitempty"` // folders whose name has to be changed
+	Merged  int       `json:"merged,omitempty"`  // folders that share one with another
+	LeftOut int       `json:"leftOut,omitempty"` // folders that stay behind
+	Astray  int       `json:"astray,omitempty"`  // messages of the sample with a spoilt received date
 }
 
 func (p *Preflight) done() bool     { return p != nil && !p.At.IsZero() }
@@ -37,7 +35,7 @@ func (p *Preflight) text() string {
 	if p.done() {
 		at = p.At.UTC().Format(time.RFC3339Nano)
 	}
-	return fmt.Sprint(at, " ", cmp.Or(p.Order, "-"), " ", p.Folders, " ", p.Messages, " ", p.Octets, " ", p.Estimated)
+	return fmt.Sprint(at, " ", cmp.Or(p.Order, "-"), " ", p.Folders, " ", p.Extent.text())
 }
 
 // parsePreflight reads what text wrote.
@@ -46,9 +44,8 @@ func parsePreflight(text string) *Preflight {
 	if len(words) < 5 {
 		return nil
 	}
-	number := func(s string) int64 { n, _ := strconv.ParseInt(s, 10, 64); return n }
-	p := &Preflight{Folders: int(number(words[2])), Messages: int(number(words[3])), Octets: number(words[4])}
-	p.Estimated = len(words) > 5 && words[5] == "true"
+	p := &Preflight{Extent: parseExtent(words[3:])}
+	p.Folders, _ = strconv.Atoi(words[2])
 	p.At, _ = time.Parse(time.RFC3339Nano, words[0])
 	if words[1] != "-" {
 		p.Order = words[1]

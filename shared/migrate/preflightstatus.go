@@ -12,20 +12,19 @@ import (
 // PreflightStatus sums up the mailboxes of a batch that pre-flight has and of which nothing was moved
 // yet. A list of batches shows the counts only.
 type PreflightStatus struct {
-	Started   bool           `json:"started"` // the start is ordered
-	UnderWay  int            `json:"underWay,omitempty"`
-	Looked    int            `json:"looked"`             // mailboxes that were looked at, or given up with a problem
-	Problems  []ProblemGroup `json:"problems,omitempty"` // also of mailboxes that are tried again by themselves
-	Folders   int            `json:"folders"`            // that come
-	Messages  int            `json:"messages"`
-	Octets    int64          `json:"octets"`
-	Estimated bool           `json:"estimated,omitempty"` // Octets is by samples
-	Renamed   int            `json:"renamed,omitempty"`   // folders
-	Merged    int            `json:"merged,omitempty"`    // folders
-	LeftOut   int            `json:"leftOut,omitempty"`   // folders
-	Notes     []NoteGroup    `json:"notes,omitempty"`     // about them, those of most mailboxes first
-	Spoilt    []SpoiltGroup  `json:"spoilt,omitempty"`    // received dates, those of most messages first
-	More      int            `json:"more,omitempty"`      // notes and spoilt dates that are not listed
+	Started  bool           `json:"started"` // the start is ordered
+	UnderWay int            `json:"underWay,omitempty"`
+	Looked   int            `json:"looked"`             // mailboxes that were looked at, or given up with a problem
+	Problems []ProblemGroup `json:"problems,omitempty"` // also of mailboxes that are tried again by themselves
+	Folders  int            `json:"folders"`            // that come
+	Extent                  // of these
+	Renamed  int            `json:"renamed,omitempty"` // folders
+	Merged   int            `json:"merged,omitempty"`  // folders
+	LeftOut  int            `json:"leftOut,omitempty"` // folders
+	Notes    []NoteGroup    `json:"notes,omitempty"`   // about them, those of most mailboxes first
+	Spoilt   []SpoiltGroup  `json:"spoilt,omitempty"`  // received dates, those of most messages first
+	More     int            `json:"more,omitempty"`    // notes and spoilt dates that are not listed
+	Large    []LargeInBatch `json:"large,omitempty"`   // messages of TooLarge, the largest first; the report of their mailbox has more
 
 	problems map[ProblemGroup]*ProblemGroup
 	notes    map[FolderNote]int
@@ -47,6 +46,13 @@ type NoteGroup struct {
 	Mailboxes int `json:"mailboxes"`
 }
 
+// LargeInBatch is a message that is larger than the target takes.
+type LargeInBatch struct {
+	Address string `json:"address"` // of the target mailbox
+	Folder  string `json:"folder"`  // its path at the source
+	LargeMessage
+}
+
 // SpoiltGroup is what mailboxes share of spoilt received dates.
 type SpoiltGroup struct {
 	SpoiltDates
@@ -66,8 +72,8 @@ func (p *PreflightStatus) count(x *Preflight) {
 	} else {
 		p.UnderWay++
 	}
-	p.Folders, p.Messages, p.Octets = p.Folders+x.Folders, p.Messages+x.Messages, p.Octets+x.Octets
-	p.Estimated = p.Estimated || x.Estimated
+	p.Folders += x.Folders
+	p.plus(x.Extent)
 }
 
 // add adds what only checkpoint and report tell. Report may be nil.
@@ -82,6 +88,9 @@ func (p *PreflightStatus) add(c *Checkpoint, report *PreflightReport) {
 		return
 	}
 	for _, f := range report.Folders {
+		for _, m := range f.Large {
+			p.addLarge(LargeInBatch{c.Mailbox.Target.Address, f.Path, m})
+		}
 		text := f.Note
 		if f.Trouble != "" {
 			text = joinTexts(text, "could not be looked into: "+f.Trouble)
@@ -110,6 +119,19 @@ func (p *PreflightStatus) addProblem(x *Problem) {
 	}
 	g.Mailboxes++
 	g.Example = min(g.Example, x.Text) // whatever the order
+}
+
+func (p *PreflightStatus) addLarge(m LargeInBatch) {
+	if p.Large = append(p.Large, m); len(p.Large) >= maxGroupsInAll {
+		p.keepLargest()
+	}
+}
+
+func (p *PreflightStatus) keepLargest() {
+	slices.SortFunc(p.Large, func(a, b LargeInBatch) int {
+		return cmp.Or(cmp.Compare(b.Octets, a.Octets), cmp.Compare(a.Address, b.Address), cmp.Compare(a.Folder, b.Folder), cmp.Compare(a.UID, b.UID))
+	})
+	p.Large = p.Large[:min(len(p.Large), maxGroups)]
 }
 
 func (p *PreflightStatus) addNote(n FolderNote) {
@@ -150,6 +172,7 @@ func spoiltAdvice(order ReceivedOrder) string {
 
 // finish puts the groups in order.
 func (p *PreflightStatus) finish() {
+	p.keepLargest()
 	for _, g := range p.problems {
 		p.Problems = append(p.Problems, *g)
 	}

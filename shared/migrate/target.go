@@ -26,6 +26,11 @@ type TargetFolder struct {
 	Path []string `json:"path"` // as users see it, for writers that address by name and for reports
 }
 
+// LargestMessage is how many octets a message may have that the target takes: MaxReceiveSize of an Exchange
+// Online mailbox can be set to 150 MB at most
+// (https://learn.microsoft.com/office365/servicedescriptions/exchange-online-service-description/exchange-online-limits#message-limits).
+const LargestMessage = 150 << 20
+
 // Receipt is the target's word that it has a message.
 type Receipt struct {
 	UIDValidity uint32 // of the folder, by APPENDUID (RFC 4315); 0 if the target gave none

@@ -2,6 +2,7 @@ package migratetest
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -112,7 +113,7 @@ func (s *source) Sizes(ctx context.Context, names []string) (map[string]int64, e
 				s.broken = true
 				return sizes, err
 			}
-			size += int64(len(m.Content))
+			size += m.info().Size
 		}
 		sizes[name] = size
 	}
@@ -301,7 +302,7 @@ func (s *source) refusal(m SourceMessage) string {
 }
 
 func (m *SourceMessage) info() migrate.MessageInfo {
-	return migrate.MessageInfo{UID: m.UID, Flags: m.Flags, Received: m.Received, Size: int64(len(m.Content))}
+	return migrate.MessageInfo{UID: m.UID, Flags: m.Flags, Received: m.Received, Size: cmp.Or(m.Size, int64(len(m.Content)))}
 }
 
 // body breaks off in the middle as often as the message says.

@@ -71,6 +71,7 @@ type SourceMessage struct {
 	Flags    []migrate.Flag
 	Received time.Time
 	Content  []byte
+	Size     int64  // RFC822.SIZE; 0: that of Content
 	Omit     bool   // FETCH leaves it out
 	Short    int    // so many times its body breaks off in the middle; below 0: always
 	Changed  int    // so many times it does not go on as it began; below 0: always
