@@ -31,6 +31,20 @@ func mapped(t tree, list ...*imap.ListData) string {
 	return strings.Join(out, " ")
 }
 
+// ownSpaces is the tree of a server with these namespaces of the user's, of which the last can be the shared one.
+func ownSpaces(shared bool, prefixes ...string) (t tree) {
+	var list []imap.NamespaceDescriptor
+	for _, prefix := range prefixes {
+		list = append(list, imap.NamespaceDescriptor{Prefix: prefix, Delim: '.'})
+	}
+	own := len(list)
+	if shared {
+		own--
+	}
+	t.namespaces(&imap.NamespaceData{Personal: list[:own], Shared: list[own:]})
+	return t
+}
+
 func mb(name string, attrs ...imap.MailboxAttr) *imap.ListData {
 	return &imap.ListData{Mailbox: name, Delim: '/', Attrs: attrs}
 }
@@ -54,7 +68,8 @@ func TestFolderMapping(t *testing.T) {
 			"Sent_Items=sent Sent_Messages=sent Work! Work>Sent"},
 		{"one attribute each",
 			mapped(tree{}, mb("b", imap.MailboxAttrSent), mb("a", imap.MailboxAttrSent, imap.MailboxAttrTrash), mb("c", imap.MailboxAttrAll), mb("d", imap.MailboxAttrFlagged)),
-			"a=sent b c=all d=flagged"},
+			"a=sent b=sent c=all d=flagged"},
+		{"several marked below the top", mapped(tree{}, mb("A/1", imap.MailboxAttrArchive), mb("A/2", imap.MailboxAttrArchive), mb("B", imap.MailboxAttrArchive)), "A! A>1=archive A>2 B=archive"},
 		{"names in other languages",
 			mapped(tree{}, mb("Entwürfe"), mb("Éléments supprimés"), mb("Correo no deseado"), mb("Archivio")),
 			"Archivio=archive Correo_no_deseado=junk Entwürfe=drafts Éléments_supprimés=trash"},
@@ -73,6 +88,10 @@ func TestFolderMapping(t *testing.T) {
 		{"without NAMESPACE everything lies below INBOX", mapped(tree{guess: true}, dotted("INBOX"), dotted("INBOX.Sent"), dotted("INBOX.a.b")), "INBOX=inbox a! a>b Sent=sent"},
 		{"without NAMESPACE some lie beside INBOX", mapped(tree{guess: true}, dotted("INBOX"), dotted("INBOX.x"), dotted("Sent")), "INBOX=inbox INBOX>x Sent=sent"},
 		{"INBOX in another case", mapped(tree{personal: "INBOX."}, dotted("Inbox.x")), "x"},
+		{"INBOX in two cases", mapped(tree{}, mb("Inbox"), mb("INBOX/Sent"), mb("inbox/b/c"), mb("INBOXes/inbox")), "INBOX=inbox INBOX>b! INBOX>b>c INBOX>Sent=sent INBOXes! INBOXes>inbox"},
+		{"two own namespaces and a shared one without a prefix", mapped(ownSpaces(true, "INBOX.", "Mail.", ""), dotted("INBOX"), dotted("INBOX.a"), dotted("Mail.b"), dotted("pub.c")), "INBOX=inbox a Mail! Mail>b pub!@shared pub>c@shared"},
+		{"views below the prefix", mapped(ownSpaces(false, "INBOX.", "INBOX.virtual."), dotted("INBOX"), dotted("INBOX.a"), dotted("INBOX.virtual.All", imap.MailboxAttrAll), dotted("INBOX.virtual.New"), dotted("INBOX.virtually")),
+			"INBOX=inbox a virtual! virtual>All=all virtual>New=virtual virtually"},
 		{"decomposed names are composed", mapped(tree{}, mb("Entwu\u0308rfe")), "Entwürfe=drafts"},
 		{"no delimiter and empty segments", mapped(tree{}, &imap.ListData{Mailbox: "a/b"}, mb("x//y/"), mb("/")), "a/b x! x>y"},
 	} {
@@ -281,8 +300,12 @@ func TestUsualNames(t *testing.T) {
 		t.Errorf("only %d languages", len(languages))
 	}
 	roles := make(map[string]migrate.SpecialUse)
+	whole := 0
 	for _, l := range languages {
-		if l.sent == "" || l.trash == "" || l.drafts == "" || strings.Trim(l.source, "RTFDSO") != "" || l.source == "" {
+		if !slices.Contains([]string{l.sent, l.trash, l.junk, l.drafts, l.archive}, "") {
+			whole++
+		}
+		if l.sent == "" || l.trash == "" || l.drafts == "" || strings.Trim(l.source, "RTFDSOEM") != "" || l.source == "" {
 			t.Errorf("%s is not whole: %+v", l.name, l)
 		}
 		for use, list := range l.names() {
@@ -297,7 +320,11 @@ func TestUsualNames(t *testing.T) {
 			}
 		}
 	}
+	if whole < 20 {
+		t.Errorf("only %d languages have all roles", whole)
+	}
 	for name, use := range map[string]migrate.SpecialUse{
+		"Borttaget": migrate.UseTrash, "Uønsket e-mail": migrate.UseJunk, "Elemente șterse": migrate.UseTrash, "Διαγραμμένα": migrate.UseTrash, "ÖNEMSİZ E-POSTA": migrate.UseJunk,
 		"Gesendete Elemente": migrate.UseSent, "Éléments supprimés": migrate.UseTrash, "Lähetetyt": migrate.UseSent, "Черновики": migrate.UseDrafts,
 		"İstenmeyen": migrate.UseJunk, "迷惑メール": migrate.UseJunk, "Wersje robocze": migrate.UseDrafts, "Archiv": migrate.UseArchive, " SENT ": migrate.UseSent,
 	} {

@@ -77,18 +77,19 @@ func TestDovecotLayouts(t *testing.T) {
 	}
 	own := []string{"INBOX=inbox: in", "Büro & Söhne=!", "Büro & Söhne>R&D=!", "Büro & Söhne>R&D>日本=: deep", "Koš=trash: gone", "Sent=sent: sent", "Sent Messages=sent: too"}
 	public := []string{"Public=!@shared", "Public>Team=@shared:"}
+	views := []string{"virtual=!", "virtual>All=all: deep gone in sent too", "virtual>Flagged=flagged: in", "virtual>Recent=virtual:"}
 	for name, c := range map[string]struct {
 		layout dovecot.Layout
 		want   []string
 	}{
-		"slash":            {dovecot.Layout{}, own},
-		"dot":              {dovecot.Layout{Separator: "."}, own},
-		"prefix":           {dovecot.Layout{Separator: ".", Prefix: "INBOX."}, own},
-		"prefix and slash": {dovecot.Layout{Prefix: "INBOX/"}, own},
-		"odd separator":    {dovecot.Layout{Separator: "^", Prefix: "Mail^", Plain: true}, slices.Insert(slices.Clone(own), 5, "Mail=virtual: in")},
-		"public":           {dovecot.Layout{Separator: ".", Prefix: "INBOX.", Public: true}, slices.Insert(slices.Clone(own), 5, public...)},
-		"virtual": {dovecot.Layout{Virtual: true}, append(slices.Clone(own),
-			"virtual=!", "virtual>All=all: deep gone in sent too", "virtual>Flagged=flagged: in", "virtual>Recent=virtual:")},
+		"slash":                    {dovecot.Layout{}, own},
+		"dot":                      {dovecot.Layout{Separator: "."}, own},
+		"prefix":                   {dovecot.Layout{Separator: ".", Prefix: "INBOX."}, own},
+		"prefix and slash":         {dovecot.Layout{Prefix: "INBOX/"}, own},
+		"odd separator":            {dovecot.Layout{Separator: "^", Prefix: "Mail^", Plain: true}, slices.Insert(slices.Clone(own), 5, "Mail=virtual: in")},
+		"public":                   {dovecot.Layout{Separator: ".", Prefix: "INBOX.", Public: true}, slices.Insert(slices.Clone(own), 5, public...)},
+		"virtual":                  {dovecot.Layout{Virtual: true}, append(slices.Clone(own), views...)},
+		"virtual below the prefix": {dovecot.Layout{Separator: ".", Prefix: "INBOX.", Virtual: true}, append(slices.Clone(own), views...)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := laidOut(t, c.layout)

@@ -17,7 +17,8 @@ type tree struct {
 	root     string        // UserRoot, or empty
 	personal string        // the prefix of the user's own folders, such as "INBOX."
 	guess    bool          // personal is to be guessed from the list
-	virtual  []string      // prefixes of the user's folders that show what others hold
+	also     []string      // prefixes of the user's other namespaces
+	virtual  []string      // those of them whose folders show what others hold
 	foreign  []space       // what belongs to others
 	rest     migrate.Space // whose everything else is
 }
@@ -34,9 +35,12 @@ func (t *tree) namespaces(n *imap.NamespaceData) {
 		t.guess = false
 		t.personal = decodedPrefix(n.Personal[0].Prefix)
 	}
-	for _, s := range n.Personal {
-		// The virtual plugin's namespace is called so in Dovecot's documentation (virtual_plugin) and is a private one.
-		if prefix := decodedPrefix(s.Prefix); strings.HasPrefix(strings.ToLower(prefix), "virtual") {
+	for _, s := range n.Personal[min(1, len(n.Personal)):] {
+		prefix := decodedPrefix(s.Prefix)
+		t.also = append(t.also, prefix)
+		// The virtual plugin's namespace is called so in Dovecot's documentation (virtual_plugin) and is a private
+		// one. It may lie below the other's prefix, such as INBOX.virtual.
+		if path := segments(prefix, s.Delim); len(path) > 0 && strings.HasPrefix(strings.ToLower(path[len(path)-1]), "virtual") {
 			t.virtual = append(t.virtual, prefix)
 		}
 	}
@@ -115,7 +119,7 @@ func (t *tree) belowRoot(d *imap.ListData) bool {
 func (t *tree) place(name string, delimiter rune) (path []string, whose migrate.Space, ok bool) {
 	if t.root != "" {
 		path, ok = t.pathBelowRoot(name, delimiter)
-		return path, migrate.Own, ok
+		return underInbox(path), migrate.Own, ok
 	}
 	for _, s := range t.foreign {
 		// hMailServer gives the prefix without the delimiter at its end.
@@ -124,10 +128,25 @@ func (t *tree) place(name string, delimiter rune) (path []string, whose migrate.
 			return segments(name, delimiter), s.whose, true
 		}
 	}
-	if t.rest != migrate.Own && !hasPrefix(name, t.personal) && !strings.EqualFold(name, "INBOX") && !t.isVirtual(name, delimiter) {
+	if t.rest != migrate.Own && !t.isOwn(name) && !t.isVirtual(name, delimiter) {
 		return segments(name, delimiter), t.rest, true
 	}
-	return segments(t.withoutPrefix(name), delimiter), migrate.Own, true
+	return underInbox(segments(t.withoutPrefix(name), delimiter)), migrate.Own, true
+}
+
+// isOwn reports whether a name lies in one of the user's own namespaces.
+func (t *tree) isOwn(name string) bool {
+	return strings.EqualFold(name, "INBOX") || hasPrefix(name, t.personal) ||
+		slices.ContainsFunc(t.also, func(prefix string) bool { return hasPrefix(name, prefix) })
+}
+
+// underInbox spells INBOX at the top in one way: there is one, whatever its case (RFC 3501 section 5.1), and
+// servers list Inbox and INBOX/Sub.
+func underInbox(path []string) []string {
+	if len(path) > 0 && strings.EqualFold(path[0], "INBOX") {
+		path[0] = "INBOX"
+	}
+	return path
 }
 
 // isVirtual reports whether a folder shows what others hold by its name. The personal namespace's

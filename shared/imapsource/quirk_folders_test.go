@@ -191,3 +191,18 @@ func TestCyrusSharedNamespaceWithoutAPrefix(t *testing.T) {
 	got := shownFolders(t, scripted(t, hello, listing("IMAP4rev1 NAMESPACE", answers)))
 	wantShown(t, got, "INBOX=inbox", "Archiv=archive", "pub!@shared", "pub>shared@shared")
 }
+
+// SmarterMail 13: the lines are of jstedfast/MailKit issue 149 (2015), whose client asks for what lies below
+// Inbox by XLIST. go-imap spells INBOX itself in capitals, and nothing else.
+func TestSmarterMailSpellsInboxItsWay(t *testing.T) {
+	lines := func(word string) (out []string) {
+		for _, line := range []string{`(\Unmarked \Trash) "/" "Deleted Items"`, `(\Unmarked \Inbox) "/" "Inbox"`, `(\Unmarked \Spam) "/" "Junk E-Mail"`,
+			`(\Unmarked \Sent) "/" "Sent Items"`, `(\Unmarked) "/" "Inbox/TTT"`, `(\Unmarked) "/" "Inbox/2222"`} {
+			out = append(out, word+" "+line)
+		}
+		return out
+	}
+	answers := map[string][]string{`LIST "" "*"`: lines("LIST"), `XLIST "" "*"`: lines("XLIST")}
+	got := shownFolders(t, scripted(t, hello, listing("IMAP4rev1 UIDPLUS XLIST", answers)))
+	wantShown(t, got, "INBOX=inbox", "Deleted Items=trash", "INBOX>2222", "INBOX>TTT", "Junk E-Mail=junk", "Sent Items=sent")
+}

@@ -17,9 +17,10 @@ var byAttribute = map[string]migrate.SpecialUse{
 	`\spam`: migrate.UseJunk, `\allmail`: migrate.UseAll, `\starred`: migrate.UseFlagged,
 }
 
-// assignUses gives the user's own folders their roles. What the server marks has its role, the first
-// folder if it marks several. A folder at the top with a usual name has that role too, since every
-// mail program may have made its own.
+// assignUses gives the user's own folders their roles. What the server marks has its role; if it marks
+// several, the first and those at the top (RFC 6154 section 2 allows several): what a server marks below
+// Archive are the years. A folder at the top with a usual name has that role too, since every mail program
+// may have made its own.
 func assignUses(folders []migrate.SourceFolder, attributes [][]imap.MailboxAttr) {
 	marked := map[migrate.SpecialUse]bool{}
 	for i := range folders {
@@ -34,7 +35,7 @@ func assignUses(folders []migrate.SourceFolder, attributes [][]imap.MailboxAttr)
 		}
 		for _, attr := range attributes[i] {
 			use := byAttribute[strings.ToLower(string(attr))]
-			if use != "" && (f.Use == "" || f.Use == migrate.UseVirtual) && (use.View() || !marked[use]) {
+			if use != "" && (f.Use == "" || f.Use == migrate.UseVirtual) && (use.View() || !marked[use] || atTop(f.Path)) {
 				f.Use = use
 				marked[use] = true
 			}

@@ -13,8 +13,8 @@ type Layout struct {
 	Separator string // between the levels of a name, default "/"
 	Prefix    string // of the user's own folders, such as "INBOX."
 
-	// Virtual adds a namespace of views (the virtual plugin): All, marked \All, Flagged, marked
-	// \Flagged, and Recent, which is not marked.
+	// Virtual adds a namespace of views (the virtual plugin) below Prefix: All, marked \All, Flagged,
+	// marked \Flagged, and Recent, which is not marked.
 	Virtual bool
 
 	// Public adds a namespace of folders that belong to nobody. Public.<folder> is made with MakePublic.
@@ -48,7 +48,7 @@ func (l Layout) namespaces(dir string) string {
 	if l.Virtual {
 		fmt.Fprintf(&b, `mail_plugins = $mail_plugins virtual
 namespace virtual {
-  prefix = virtual%[1]s
+  prefix = %[3]svirtual%[1]s
   separator = %[1]s
   location = virtual:%[2]s/virtual:INDEX=~/virtual
   mailbox All {
@@ -58,7 +58,7 @@ namespace virtual {
     special_use = \Flagged
   }
 }
-`, l.separator(), dir)
+`, l.separator(), dir, l.Prefix)
 	}
 	if l.Public {
 		fmt.Fprintf(&b, `namespace public {
@@ -109,7 +109,7 @@ func (l Layout) make(dir string, o owner) error {
 		if err := os.MkdirAll(path, 0o755); err != nil {
 			return err
 		}
-		if err := os.WriteFile(filepath.Join(path, "dovecot-virtual"), []byte("*\n"+l.Prefix+"*\n  "+search+"\n"), 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(path, "dovecot-virtual"), []byte("*\n"+l.Prefix+"*\n-"+l.Prefix+"virtual"+l.separator()+"*\n  "+search+"\n"), 0o644); err != nil {
 			return err
 		}
 	}
