@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"os/exec"
 	"path/filepath"
@@ -21,6 +20,7 @@ import (
 	"time"
 
 	"mailferry/infra/local/needs"
+	"mailferry/infra/local/ports"
 )
 
 // The account that every Azurite has. Its key is no secret:
@@ -31,7 +31,7 @@ const (
 )
 
 const (
-	startTimeout = time.Minute      // node takes about a second
+	startTimeout = 3 * time.Minute  // node takes about a second where nothing else runs
 	stopTimeout  = 10 * time.Second // from SIGTERM to SIGKILL
 	portTries    = 3                // a free port may be taken before Azurite has it
 )
@@ -81,7 +81,7 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 
 // start makes one try.
 func start(ctx context.Context, home string, o Options) (*Server, error) {
-	ports, err := freePorts(3)
+	free, err := ports.Free(3)
 	if err != nil {
 		return nil, err
 	}
@@ -90,7 +90,7 @@ func start(ctx context.Context, home string, o Options) (*Server, error) {
 	arguments := []string{
 		filepath.Join(home, "node_modules", "azurite", "dist", "src", "azurite.js"),
 		"--skipApiVersionCheck", "--disableTelemetry", "--silent",
-		"--blobPort", strconv.Itoa(ports[0]), "--queuePort", strconv.Itoa(ports[1]), "--tablePort", strconv.Itoa(ports[2]),
+		"--blobPort", strconv.Itoa(free[0]), "--queuePort", strconv.Itoa(free[1]), "--tablePort", strconv.Itoa(free[2]),
 	}
 	if o.Dir == "" {
 		arguments = append(arguments, "--inMemoryPersistence")
@@ -98,7 +98,7 @@ func start(ctx context.Context, home string, o Options) (*Server, error) {
 		arguments = append(arguments, "--location", o.Dir)
 	}
 	s := &Server{
-		blobPort: ports[0], queuePort: ports[1], keep: o.Dir != "",
+		blobPort: free[0], queuePort: free[1], keep: o.Dir != "",
 		output: &tail{}, ended: make(chan struct{}), logger: o.Logger,
 		process: exec.Command("node", arguments...),
 	}
@@ -213,20 +213,6 @@ func folder() (string, error) {
 		return "", errors.New("find azurite's folder: built with -trimpath, run it from source")
 	}
 	return filepath.Dir(file), nil
-}
-
-// freePorts finds n ports, all held at once so that they differ.
-func freePorts(n int) ([]int, error) {
-	var ports []int
-	for range n {
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, fmt.Errorf("find a free port: %w", err)
-		}
-		defer listener.Close()
-		ports = append(ports, listener.Addr().(*net.TCPAddr).Port)
-	}
-	return ports, nil
 }
 
 // tail keeps the last that Azurite said, for an error.

@@ -23,6 +23,7 @@ import (
 	"mailferry/infra/local/deposit"
 	"mailferry/infra/local/dovecot"
 	"mailferry/infra/local/needs"
+	"mailferry/infra/local/ports"
 )
 
 // Server is a running Courier.
@@ -87,7 +88,8 @@ func (s *Server) prepare(unpacked string) (err error) {
 	return errors.Join(os.WriteFile(path, pem, 0o600), os.Chown(path, owner, owner))
 }
 
-// run starts the daemon that checks passwords and one listener for each port.
+// run starts the daemon that checks passwords and one listener for each port, and waits for all three. Whoever
+// signs in ahead of the daemon is hung up on ("authdaemon: s_connect() failed" in the log).
 func (s *Server) run(ctx context.Context) error {
 	if err := s.writeUsers(); err != nil {
 		return err
@@ -95,11 +97,11 @@ func (s *Server) run(ctx context.Context) error {
 	if err := s.start(nil, "/usr/lib/courier/courier-authlib/authdaemond"); err != nil {
 		return err
 	}
-	ports, err := dovecot.FreePorts(2)
+	free, err := ports.Free(2)
 	if err != nil {
 		return err
 	}
-	s.tls, s.plain = ports[0], ports[1]
+	s.tls, s.plain = free[0], free[1]
 	const login, imapd = "/usr/lib/courier/courier/imaplogin", "/usr/bin/imapd"
 	listen := []string{"-address=127.0.0.1", "-maxprocs=200", "-maxperip=" + strconv.Itoa(s.perAddress), "-nodnslookup", "-noidentlookup"}
 	plain := append(listen[:len(listen):len(listen)], strconv.Itoa(s.plain), login, imapd, "Maildir")
@@ -110,7 +112,8 @@ func (s *Server) run(ctx context.Context) error {
 	if err := s.start(append(settings(), "IMAP_TLS=1"), "/usr/sbin/couriertcpd", tls...); err != nil {
 		return err
 	}
-	return deposit.Greets(ctx, s.addr(s.plain), s.exited)
+	return deposit.Ready(ctx, s.exited, s.addr(s.plain), &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: s.tls},
+		&net.UnixAddr{Net: "unix", Name: filepath.Join(s.dir, "run/courier/authdaemon/socket")})
 }
 
 // settings are Debian's /etc/courier/imapd and imapd-ssl, but for two: passwords may come by PLAIN,

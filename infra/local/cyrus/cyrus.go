@@ -21,6 +21,7 @@ import (
 	"mailferry/infra/local/deposit"
 	"mailferry/infra/local/dovecot"
 	"mailferry/infra/local/needs"
+	"mailferry/infra/local/ports"
 )
 
 // admin makes mailboxes.
@@ -139,13 +140,13 @@ func (s *Server) prepare(ctx context.Context) error {
 	return s.setPassword(ctx, admin, adminPassword)
 }
 
-// run starts the process and waits until it greets.
+// run starts the process and waits until it is ready.
 func (s *Server) run(ctx context.Context) error {
-	ports, err := dovecot.FreePorts(2)
+	free, err := ports.Free(2)
 	if err != nil {
 		return err
 	}
-	s.tls, s.plain = ports[0], ports[1]
+	s.tls, s.plain = free[0], free[1]
 	if err := errors.Join(s.write("imapd.conf", s.imapdConf()), s.write("cyrus.conf", s.cyrusConf(s.tls, s.plain))); err != nil {
 		return err
 	}
@@ -166,7 +167,7 @@ func (s *Server) run(ctx context.Context) error {
 		_ = s.cmd.Wait()
 		close(s.exited)
 	}()
-	return deposit.Greets(ctx, s.addr(s.plain), s.exited)
+	return deposit.Ready(ctx, s.exited, s.addr(s.plain), &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: s.tls})
 }
 
 func (s *Server) addr(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }

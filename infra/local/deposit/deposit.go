@@ -47,7 +47,16 @@ func Fill(ctx context.Context, a Account, items []dovecot.Item) error {
 			return fmt.Errorf("append to %q: %w", name, err)
 		}
 	}
-	return c.Logout().Wait()
+	return leave(c)
+}
+
+// leave returns when the server has ended the connection, so that it counts to no limit any more.
+func leave(c *imapclient.Client) error {
+	if err := c.Logout().Wait(); err != nil {
+		return err
+	}
+	<-c.Closed()
+	return nil
 }
 
 func options(item dovecot.Item) *imap.AppendOptions {
@@ -72,7 +81,11 @@ func Do(ctx context.Context, a Account, do func(*imapclient.Client) error) error
 		return err
 	}
 	defer c.Close()
-	return do(c)
+	defer context.AfterFunc(ctx, func() { c.Close() })()
+	if err := do(c); err != nil {
+		return err
+	}
+	return leave(c)
 }
 
 func open(ctx context.Context, a Account) (*imapclient.Client, error) {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -15,14 +16,25 @@ import (
 	"time"
 )
 
-// Greets waits until a server at addr greets, for at most 30 seconds. exited tells that it never will.
-func Greets(ctx context.Context, addr string, exited <-chan struct{}) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, 30*time.Second, errors.New("it does not greet"))
+// Ready waits until a server's sockets take connections, and the one at plain greets, for at most 2
+// minutes: a busy machine takes long. exited tells that they never will.
+func Ready(ctx context.Context, exited <-chan struct{}, plain string, others ...net.Addr) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, 2*time.Minute, errors.New("it is not ready"))
 	defer cancel()
+	for _, other := range others {
+		if err := await(ctx, exited, func() error { return listens(ctx, other) }); err != nil {
+			return err
+		}
+	}
+	return await(ctx, exited, func() error { return greets(ctx, plain) })
+}
+
+// await tries until there is no error.
+func await(ctx context.Context, exited <-chan struct{}, try func() error) error {
 	retry := time.NewTicker(20 * time.Millisecond)
 	defer retry.Stop()
 	for {
-		err := greets(ctx, addr)
+		err := try()
 		if err == nil {
 			return nil
 		}
@@ -36,20 +48,36 @@ func Greets(ctx context.Context, addr string, exited <-chan struct{}) error {
 	}
 }
 
+func listens(ctx context.Context, addr net.Addr) error {
+	return visit(ctx, addr.Network(), addr.String(), func(net.Conn) error { return nil })
+}
+
 func greets(ctx context.Context, addr string) error {
-	conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", addr)
+	return visit(ctx, "tcp", addr, func(conn net.Conn) error {
+		line, err := bufio.NewReader(conn).ReadString('\n')
+		if err == nil && !strings.HasPrefix(line, "* OK") {
+			err = fmt.Errorf("it greets with %q", line)
+		}
+		return err
+	})
+}
+
+// visit connects and stays until the server has ended the connection, too: to a limit it counts until then.
+func visit(ctx context.Context, network, addr string, do func(net.Conn) error) error {
+	conn, err := new(net.Dialer).DialContext(ctx, network, addr)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	if err := conn.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
+	defer context.AfterFunc(ctx, func() { conn.Close() })()
+	if err := do(conn); err != nil {
 		return err
 	}
-	line, err := bufio.NewReader(conn).ReadString('\n')
-	if err == nil && !strings.HasPrefix(line, "* OK") {
-		err = fmt.Errorf("it greets with %q", line)
+	if half, ok := conn.(interface{ CloseWrite() error }); ok {
+		_ = half.CloseWrite()
 	}
-	return err
+	_, _ = io.Copy(io.Discard, conn) // its end, however it comes
+	return nil
 }
 
 // KillWith kills every process that has path, a file of a temporary folder of ours, as an argument.

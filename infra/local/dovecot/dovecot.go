@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"mailferry/infra/local/needs"
+	"mailferry/infra/local/ports"
 )
 
 // Options configure a server. The zero value runs one in a temporary folder.
@@ -143,12 +144,12 @@ func (s *Server) run(ctx context.Context) error {
 	if err != nil {
 		path = "/usr/sbin/dovecot" // outside of an ordinary user's PATH
 	}
-	ports, err := FreePorts(2)
+	free, err := ports.Free(2)
 	if err != nil {
 		return err
 	}
 	config := filepath.Join(s.dir, "dovecot.conf")
-	if err := os.WriteFile(config, []byte(s.config(ports[0], ports[1])), 0o644); err != nil {
+	if err := os.WriteFile(config, []byte(s.config(free[0], free[1])), 0o644); err != nil {
 		return err
 	}
 	s.cmd = exec.Command(path, "-F", "-c", config)
@@ -163,10 +164,10 @@ func (s *Server) run(ctx context.Context) error {
 		close(s.exited)
 	}()
 	for i, gate := range []**gate{&s.tls, &s.plain} {
-		if err := s.ready(ctx, ports[i], i == 1); err != nil {
+		if err := s.ready(ctx, free[i], i == 1); err != nil {
 			return err
 		}
-		if *gate, err = openGate(ports[i], &s.meter); err != nil {
+		if *gate, err = openGate(free[i], &s.meter); err != nil {
 			return err
 		}
 	}
@@ -178,7 +179,7 @@ func (s *Server) run(ctx context.Context) error {
 func (s *Server) ready(ctx context.Context, port int, greets bool) error {
 	retry := time.NewTicker(20 * time.Millisecond)
 	defer retry.Stop()
-	limit := time.NewTimer(30 * time.Second)
+	limit := time.NewTimer(2 * time.Minute) // a busy machine takes long
 	defer limit.Stop()
 	for {
 		if err := answers(ctx, port, greets); err == nil {
@@ -197,7 +198,7 @@ func (s *Server) ready(ctx context.Context, port int, greets bool) error {
 }
 
 func answers(ctx context.Context, port int, greets bool) error {
-	conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", address(port))
+	conn, err := (&net.Dialer{Timeout: 10 * time.Second}).DialContext(ctx, "tcp", address(port))
 	if err != nil {
 		return err
 	}
@@ -205,7 +206,7 @@ func answers(ctx context.Context, port int, greets bool) error {
 	if !greets {
 		return nil
 	}
-	if err := conn.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
+	if err := conn.SetReadDeadline(time.Now().Add(30 * time.Second)); err != nil {
 		return err
 	}
 	_, err = conn.Read(make([]byte, 1))
@@ -289,17 +290,3 @@ func (s *Server) TLSAddr() (host string, port int) { return "127.0.0.1", s.tls.p
 func (s *Server) PlainAddr() (host string, port int) { return "127.0.0.1", s.plain.port }
 
 func address(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
-
-// FreePorts returns ports that are free now.
-func FreePorts(n int) ([]int, error) {
-	var ports []int
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		defer l.Close()
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
-	}
-	return ports, nil
-}

@@ -20,6 +20,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"mailferry/infra/local/ports"
 )
 
 // process is one run of the handler.
@@ -33,13 +35,13 @@ type process struct {
 // startProcess starts the handler on a free port. The real host keeps one port
 // for all runs; a fresh one avoids a port that was taken in the meantime.
 func startProcess(root string, c *config, s settings, stdout, stderr *lines) (*process, error) {
-	port, err := freePort()
+	free, err := ports.Free(1)
 	if err != nil {
 		return nil, err
 	}
-	p := &process{command: exec.Command(c.executable, c.arguments...), port: port, done: make(chan struct{})}
+	p := &process{command: exec.Command(c.executable, c.arguments...), port: free[0], done: make(chan struct{})}
 	p.command.Dir = c.directory
-	p.command.Env = environment(root, port, s)
+	p.command.Env = environment(root, free[0], s)
 	p.command.Stdout, p.command.Stderr = stdout, stderr
 	p.command.WaitDelay = time.Second // for a child of the handler that holds the pipes open
 	p.command.SysProcAttr = sysProcAttr()
@@ -78,15 +80,6 @@ func environment(root string, port int, s settings) []string {
 		list = append(list, name+"="+variables[name])
 	}
 	return list
-}
-
-func freePort() (int, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, fmt.Errorf("find a free port: %w", err)
-	}
-	defer listener.Close()
-	return listener.Addr().(*net.TCPAddr).Port, nil
 }
 
 func (p *process) url(path string) string {

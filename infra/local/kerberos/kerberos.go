@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"mailferry/infra/local/needs"
+	"mailferry/infra/local/ports"
 )
 
 // Options configure a KDC.
@@ -72,12 +73,11 @@ func (k *KDC) prepare(ctx context.Context) error {
 	if err := os.Chmod(k.dir, 0o755); err != nil { // servers read krb5.conf and their keytab as other users
 		return err
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	free, err := ports.Free(1)
 	if err != nil {
 		return err
 	}
-	k.port = l.Addr().(*net.TCPAddr).Port
-	l.Close()
+	k.port = free[0]
 	conf := fmt.Sprintf("[libdefaults]\n default_realm = %[1]s\n dns_lookup_kdc = false\n dns_lookup_realm = false\n dns_canonicalize_hostname = false\n rdns = false\n"+
 		"[realms]\n %[1]s = {\n  kdc = %[2]s\n }\n", k.realm, k.Addr())
 	kdcConf := fmt.Sprintf("[kdcdefaults]\n kdc_listen = %[2]s\n kdc_tcp_listen = %[2]s\n[realms]\n %[1]s = {\n  database_name = %[3]s/principal\n  key_stash_file = %[3]s/stash\n"+
@@ -104,10 +104,10 @@ func (k *KDC) run(ctx context.Context) error {
 	}()
 	retry := time.NewTicker(20 * time.Millisecond)
 	defer retry.Stop()
-	limit := time.NewTimer(30 * time.Second)
+	limit := time.NewTimer(2 * time.Minute) // a busy machine takes long
 	defer limit.Stop()
 	for {
-		conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", k.Addr())
+		conn, err := (&net.Dialer{Timeout: 10 * time.Second}).DialContext(ctx, "tcp", k.Addr())
 		if err == nil {
 			k.logger.InfoContext(ctx, "kdc runs", "pid", k.cmd.Process.Pid, "dir", k.dir)
 			return conn.Close()
