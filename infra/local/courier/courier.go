@@ -33,7 +33,9 @@ type Server struct {
 	ca         []byte
 	tls, plain int // ports
 	processes  []*exec.Cmd
-	exited     chan struct{} // closed when the first of them ended
+	gamin      net.Listener
+	playing    sync.WaitGroup // of gamin
+	exited     chan struct{}  // closed when the first of them ended
 	ending     sync.WaitGroup
 	first      sync.Once
 	stop       sync.Once
@@ -70,7 +72,7 @@ func (s *Server) prepare(unpacked string) (err error) {
 	if s.dir, err = os.MkdirTemp("", "courier-"); err != nil {
 		return err
 	}
-	if err := buildJail(s.dir, unpacked); err != nil {
+	if err := buildJail(s.dir, unpacked, s.ownerName()); err != nil {
 		return err
 	}
 	if s.ca, err = dovecot.Certificates(filepath.Join(s.dir, "etc/courier")); err != nil {
@@ -91,7 +93,7 @@ func (s *Server) prepare(unpacked string) (err error) {
 // run starts the daemon that checks passwords and one listener for each port, and waits for all three. Whoever
 // signs in ahead of the daemon is hung up on ("authdaemon: s_connect() failed" in the log).
 func (s *Server) run(ctx context.Context) error {
-	if err := s.writeUsers(); err != nil {
+	if err := errors.Join(s.writeUsers(), s.playGamin()); err != nil {
 		return err
 	}
 	if err := s.start(nil, "/usr/lib/courier/courier-authlib/authdaemond"); err != nil {
@@ -265,5 +267,9 @@ func (s *Server) end() error {
 		return nil
 	}
 	deposit.KillIn(s.dir)
+	if s.gamin != nil {
+		s.gamin.Close()
+		s.playing.Wait()
+	}
 	return os.RemoveAll(s.dir)
 }

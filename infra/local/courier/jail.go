@@ -29,7 +29,7 @@ var programs = []string{
 }
 
 // buildJail makes the root from the unpacked package.
-func buildJail(jail, unpacked string) error {
+func buildJail(jail, unpacked, ownerName string) error {
 	if err := os.MkdirAll(filepath.Join(jail, "usr"), 0o755); err != nil {
 		return err
 	}
@@ -50,7 +50,7 @@ func buildJail(jail, unpacked string) error {
 		}
 	}
 	for name, content := range map[string]string{
-		"etc/passwd":               "root:x:0:0::/:/bin/false\ncourier:x:8:8::/:/bin/false\n",
+		"etc/passwd":               "root:x:0:0::/:/bin/false\n" + ownerName + ":x:8:8::/:/bin/false\ncourier:x:8:8::/:/bin/false\n",
 		"etc/group":                "root:x:0:\ncourier:x:8:\n",
 		"etc/courier/authdaemonrc": "authmodulelist=\"authuserdb\"\nauthmodulelistorig=\"authuserdb\"\ndaemons=2\nauthdaemonvar=/run/courier/authdaemon\n",
 	} {
