@@ -246,6 +246,12 @@ func (s *Server) TLSAddr() (host string, port int) { return "127.0.0.1", s.tls }
 // PlainAddr returns where the server offers STARTTLS and also takes passwords in clear text.
 func (s *Server) PlainAddr() (host string, port int) { return "127.0.0.1", s.plain }
 
+// Counts reports whether a connection from that port of this machine still counts to the limit: couriertcpd
+// counts it until the process that it started for it has ended.
+func (s *Server) Counts(port int) bool {
+	return deposit.RunsIn(s.dir, "TCPREMOTEPORT="+strconv.Itoa(port))
+}
+
 // EndSessions ends all connections as a shutdown does.
 func (s *Server) EndSessions(context.Context, string) error {
 	deposit.TermIn(s.dir, "imapd")

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -91,6 +92,20 @@ func KillIn(dir string) { signal(syscall.SIGKILL, "", hasRoot(dir)) }
 
 // TermIn asks those of these processes to end that have the name.
 func TermIn(dir, name string) { signal(syscall.SIGTERM, name, hasRoot(dir)) }
+
+// RunsIn reports whether there is a process whose root is dir and whose environment has the variable, such
+// as "NAME=value".
+func RunsIn(dir, variable string) (runs bool) {
+	inside := hasRoot(dir)
+	eachProcess(func(_ int, process string) {
+		if runs || !inside(process) {
+			return
+		}
+		environment, err := os.ReadFile(filepath.Join(process, "environ"))
+		runs = err == nil && slices.Contains(strings.Split(string(environment), "\x00"), variable)
+	})
+	return runs
+}
 
 func hasArgument(path string) func(process string) bool {
 	return func(process string) bool {
