@@ -103,7 +103,7 @@ func (s *store) poison() blobMessage {
 	q := s.queue(poisonBlobs)
 	var taken *queueMessage
 	var err error
-	within(s.t, 10*time.Second, "a poison message", func() bool {
+	within(s.t, "a poison message", func() bool {
 		if taken, err = q.take(context.Background(), time.Minute); err != nil {
 			s.t.Fatal(err)
 		}
@@ -283,7 +283,7 @@ func timerRemembers(t *testing.T, s *store) {
 	a.write("tick/function.json", `{"bindings":[{"type":"timerTrigger","direction":"in","name":"timer","schedule":"0 0 0 1 1 *"}]}`)
 	h := a.start(Options{})
 	const status = "timers/local/Host.Functions.tick/status"
-	within(t, 10*time.Second, "a first status", func() bool { return slices.Contains(s.list("timers/"), status) })
+	within(t, "a first status", func() bool { return slices.Contains(s.list("timers/"), status) })
 	if err := h.Stop(context.Background()); err != nil {
 		t.Fatal(err)
 	}
@@ -305,8 +305,9 @@ func withoutEventGridTheETagDecides(t *testing.T, s *store) {
 	a := s.app()
 	a.write("intake/function.json", `{"bindings":[{"type":"blobTrigger","direction":"in","name":"csv","path":"`+s.container+`/{endpoint}/{name}.csv","dataType":"binary"}]}`)
 	plan := faults.New()
-	late := plan.Add(faults.Rule{At: "host.blob-event", Do: faults.Delay, After: 200 * time.Millisecond, Times: 1})
-	a.start(Options{BlobPoll: quick, Faults: plan})
+	late := plan.Add(faults.Rule{At: "host.blob-event", Do: faults.Delay, After: time.Minute, Times: 1})
+	clock := newHandClock()
+	a.start(Options{BlobPoll: quick, Faults: plan, clock: clock})
 	s.put("acme/x.csv", "old")
 	if err := plan.Wait(t.Context(), late, 1); err != nil {
 		t.Fatal(err)
@@ -317,7 +318,9 @@ func withoutEventGridTheETagDecides(t *testing.T, s *store) {
 	}
 	// The first event goes into the queue after the second. When it is gone from
 	// there, it has fired or not.
-	within(t, 10*time.Second, "the receipts of both", func() bool { return s.receipts() == 2 })
+	clock.await(t, time.Minute)
+	clock.pass(time.Minute)
+	within(t, "the receipts of both", func() bool { return s.receipts() == 2 })
 	s.emptied(foundBlobs)
 	none(t, a.requests)
 }
@@ -326,8 +329,9 @@ func aBlobThatIsGoneIsDoneWith(t *testing.T, s *store) {
 	s.create()
 	a := s.app()
 	plan := faults.New()
-	late := plan.Add(faults.Rule{At: "host.blob-event", Do: faults.Delay, After: 200 * time.Millisecond, Times: 1})
-	a.start(Options{BlobPoll: quick, Faults: plan})
+	late := plan.Add(faults.Rule{At: "host.blob-event", Do: faults.Delay, After: time.Minute, Times: 1})
+	clock := newHandClock()
+	a.start(Options{BlobPoll: quick, Faults: plan, clock: clock})
 	s.put("acme/x.csv", "1")
 	if err := plan.Wait(t.Context(), late, 1); err != nil {
 		t.Fatal(err)
@@ -335,7 +339,9 @@ func aBlobThatIsGoneIsDoneWith(t *testing.T, s *store) {
 	if _, err := s.DeleteBlob(context.Background(), s.container, "acme/x.csv", nil); err != nil {
 		t.Fatal(err)
 	}
-	within(t, 10*time.Second, "the receipt", func() bool { return s.receipts() == 1 })
+	clock.await(t, time.Minute)
+	clock.pass(time.Minute)
+	within(t, "the receipt", func() bool { return s.receipts() == 1 })
 	s.emptied(foundBlobs)
 	s.emptied(poisonBlobs)
 	none(t, a.requests)
@@ -383,7 +389,7 @@ func (s *store) receipts() int {
 // emptied waits until a queue is empty, of hidden messages too.
 func (s *store) emptied(name string) {
 	s.t.Helper()
-	within(s.t, 10*time.Second, name+" is empty", func() bool {
+	within(s.t, name+" is empty", func() bool {
 		p, err := s.queue(name).client.GetProperties(context.Background(), nil)
 		return isTakenOver(err) || err == nil && or(p.ApproximateMessagesCount, 1) == 0
 	})

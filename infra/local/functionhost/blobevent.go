@@ -141,7 +141,7 @@ func (l *blobLister) publish(ctx context.Context, version blobVersion) error {
 // sendLater lets later events overtake this one.
 func (l *blobLister) sendLater(version blobVersion, after time.Duration) {
 	ctx := l.host.intake
-	err := faults.Pause(ctx, after)
+	err := sleep(ctx, l.host.clock, after)
 	if err == nil {
 		err = l.send(ctx, version, 1)
 	}

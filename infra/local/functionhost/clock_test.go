@@ -79,7 +79,7 @@ func (c *handClock) await(t *testing.T, d time.Duration) {
 // awaitN waits for n of them.
 func (c *handClock) awaitN(t *testing.T, d time.Duration, n int) {
 	t.Helper()
-	limit := time.After(20 * time.Second)
+	limit := time.After(patience)
 	for {
 		c.mu.Lock()
 		found, changed := 0, c.changed

@@ -90,7 +90,7 @@ func decode(t *testing.T, e event) decoded {
 func settled(t *testing.T, b *servicebus.Broker, want servicebus.Counts) {
 	t.Helper()
 	var got servicebus.Counts
-	within(t, 10*time.Second, fmt.Sprintf("counts %+v", want), func() bool {
+	within(t, fmt.Sprintf("counts %+v", want), func() bool {
 		got = b.Counts("q")
 		return got.Active == want.Active && got.Locked == want.Locked && got.DeadLettered == want.DeadLettered && got.Delivered == want.Delivered
 	})
@@ -132,7 +132,7 @@ func TestFailedMessageIsAbandonedUntilItIsDeadLettered(t *testing.T) {
 	if e.URI != "/deadletter" || string(d.Data["msg"]) != "x" || d.Metadata.ApplicationProperties["DeadLetterReason"] != "MaxDeliveryCountExceeded" {
 		t.Errorf("dead letter: %s %s", e.URI, e.Body)
 	}
-	within(t, 10*time.Second, "no dead letter left", func() bool { return broker.Counts("q").DeadLettered == 0 })
+	within(t, "no dead letter left", func() bool { return broker.Counts("q").DeadLettered == 0 })
 }
 
 func TestMessageOfAKilledProcessComesAgainAtOnce(t *testing.T) {
@@ -209,7 +209,7 @@ func TestPrefetchedMessagesAreLocked(t *testing.T) {
 	defer close(release)
 	a.handle(func(event) order { <-release; return success })
 	next(t, a.requests)
-	within(t, 10*time.Second, "4 locked messages", func() bool { return broker.Counts("q").Locked == 4 })
+	within(t, "4 locked messages", func() bool { return broker.Counts("q").Locked == 4 })
 	none(t, a.requests)
 	if err := h.Stop(context.Background()); err != nil {
 		t.Fatal(err)
@@ -258,7 +258,7 @@ func TestLockIsLostAfterMaxAutoLockRenewalDuration(t *testing.T) {
 	}
 	a.handle(nil) // later deliveries succeed at once
 	close(release)
-	within(t, 10*time.Second, "an empty queue", func() bool { c := broker.Counts("q"); return c.Active+c.Locked == 0 })
+	within(t, "an empty queue", func() bool { c := broker.Counts("q"); return c.Active+c.Locked == 0 })
 	if h.Restarts() != 0 {
 		t.Error("the loss of a lock must not end the process")
 	}
