@@ -107,6 +107,7 @@ func (m *mailboxRun) survey(f *FolderCursor) (UIDSet, error) {
 	}
 	if err == nil {
 		m.listed(f, l)
+		err = l.complete(f.Name)
 	}
 	return l.existing, err
 }
@@ -114,7 +115,7 @@ func (m *mailboxRun) survey(f *FolderCursor) (UIDSet, error) {
 // listed takes over what a folder holds. Where every UID was given anew, the cursor starts over, and each
 // message is looked up at the target before it is written.
 func (m *mailboxRun) listed(f *FolderCursor, l listing) {
-	f.Total = l.existing.Len()
+	f.Total = max(l.existing.Len(), l.state.Messages)
 	if f.renumbered(l) {
 		m.startOver(f, l.state, l.existing)
 		return

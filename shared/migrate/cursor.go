@@ -30,7 +30,7 @@ type FolderCursor struct {
 	Listed      time.Time    `json:"listed,omitzero"`    // when the UIDs of Known were listed
 	Gone        bool         `json:"gone,omitempty"`     // not listed at the source any more, or excluded
 	Unlisted    bool         `json:"unlisted,omitempty"` // gone because the source does not list it
-	Refusals    int          `json:"refusals,omitempty"` // syncs in a row that could not open it or make its folder
+	Refusals    int          `json:"refusals,omitempty"` // syncs in a row that could not open or list it, or make its folder
 	Refusal     string       `json:"refusal,omitempty"`  // what the last of them met
 	Stumbles    map[UID]int  `json:"stumbles,omitempty"` // times the connection broke within this message
 	Marked      UIDSet       `json:"marked,omitzero"`    // of Done: left out because they were marked \Deleted

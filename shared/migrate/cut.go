@@ -67,18 +67,26 @@ func (h *hand) cutDescribed(s *shelf, described []MessageInfo) {
 	h.cut(s, part, infos)
 }
 
-// survey opens a folder, lists its UIDs and describes a few messages.
+// survey opens a folder, lists its UIDs and describes a few messages. Where the list does not get
+// complete, what it has comes all the same.
 func survey(ctx context.Context, source Source, name string, few UIDSet) (l listing, err error) {
-	for try := 0; ; try++ {
+	for range 3 { // some may have been removed meanwhile
 		l.state, l.existing, l.few, err = source.Survey(ctx, name, few)
-		if err != nil || l.existing.Len() >= l.state.Messages {
-			return l, err
-		}
-		if try == 2 { // nothing was removed meanwhile: the server forgot some
-			return l, &Error{Op: "list messages", Folder: name, Kind: Unreachable,
-				Err: fmt.Errorf("the server names %d UIDs for %d messages", l.existing.Len(), l.state.Messages)}
+		if err != nil || l.complete(name) == nil {
+			break
 		}
 	}
+	return l, err
+}
+
+// complete returns an error if the server forgot some messages in its list.
+func (l listing) complete(folder string) error {
+	if l.existing.Len() >= l.state.Messages {
+		return nil
+	}
+	return &Error{Op: "list messages", Folder: folder, Kind: NoFolder,
+		Advice: "What the server lists of the folder comes. Let its administrator build the folder's index anew, so that it lists the rest.",
+		Err:    fmt.Errorf("the server names %d UIDs for %d messages", l.existing.Len(), l.state.Messages)}
 }
 
 // measuredAtOnce is how many windows are cut at once, by number of messages.

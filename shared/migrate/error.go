@@ -21,7 +21,7 @@ const (
 	Permission    Kind = "permission"     // our application may not do this; an administrator can grant it
 	Configuration Kind = "configuration"  // a setting, a certificate, an endpoint is wrong
 	NoMailbox     Kind = "no-mailbox"     // the target address has no mailbox
-	NoFolder      Kind = "no-folder"      // the folder is gone, cannot be opened or made, or none of its messages comes
+	NoFolder      Kind = "no-folder"      // the folder is gone, cannot be opened, listed or made, or none of its messages comes
 	Full          Kind = "full"           // the target mailbox's quota is used up
 	TooLarge      Kind = "too-large"      // this message is larger than the target takes
 	Refused       Kind = "refused"        // the target does not want this message

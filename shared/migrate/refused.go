@@ -2,7 +2,7 @@ package migrate
 
 import "errors"
 
-// maxRefusals is how often a folder that cannot be opened, or made at the target, holds the mailbox up.
+// maxRefusals is how often a folder that cannot be opened or listed, or made at the target, holds the mailbox up.
 const maxRefusals = 3
 
 // refuse remembers how the last sync of the folder ended. A folder that failed too often is left to

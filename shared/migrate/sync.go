@@ -222,6 +222,9 @@ func (m *mailboxRun) syncFolder(f *FolderCursor, r *reader, s *shelf) error {
 	} else if err := m.bringOver(f, r, s); err != nil {
 		return err
 	}
+	if err := s.listing.complete(f.Name); err != nil {
+		return err
+	}
 	f.Known, f.Listed = s.state, s.at
 	return nil
 }

@@ -17,7 +17,7 @@ type Verification struct {
 	Absent   int       `json:"absent,omitempty"`  // brought over and not found any more
 	Drafts   int       `json:"drafts,omitempty"`  // shown as drafts although they are none
 	Doubles  int       `json:"doubles,omitempty"` // more copies than were brought over
-	Closed   int       `json:"closed,omitempty"`  // folders that could not be opened, or not made at the target
+	Closed   int       `json:"closed,omitempty"`  // folders that could not be opened or listed whole, or not made at the target
 }
 
 // Clean reports whether nothing is left to say.

@@ -175,7 +175,7 @@ func (s *source) Survey(ctx context.Context, name string, few migrate.UIDSet) (s
 func (s *source) SurveyNew(ctx context.Context, names []string) (found []migrate.Surveyed, err error) {
 	for _, name := range names {
 		state, uids, described, err := s.Survey(ctx, name, migrate.EveryUID())
-		if migrate.KindOf(err) == migrate.NoFolder {
+		if migrate.KindOf(err) == migrate.NoFolder || err == nil && uids.Len() != state.Messages {
 			return found, nil
 		}
 		if err != nil {
@@ -219,7 +219,7 @@ func (s *source) UIDs(ctx context.Context, first, last migrate.UID) (migrate.UID
 	}
 	var set migrate.UIDSet
 	for _, m := range s.current.Messages() {
-		if first <= m.UID && m.UID <= last {
+		if first <= m.UID && m.UID <= last && !m.Unlisted {
 			set.Add(m.UID)
 		}
 	}
