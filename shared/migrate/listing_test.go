@@ -44,3 +44,52 @@ func TestListThatIsNeverWhole(t *testing.T) {
 		})
 	}
 }
+
+// TestConnectionToAReplica has further connections reach a replica that does not have the newest messages
+// yet, for a while: none of them passes for one that was removed.
+func TestConnectionToAReplica(t *testing.T) {
+	for _, behind := range []int{1, 5, 100} {
+		bubble(t, fmt.Sprint(behind), func(t *testing.T, w *migratetest.World) {
+			w.Connections = 3
+			b := oneMailbox(t, w, 40)
+			b.Source.Latency = 100 * time.Millisecond
+			dialed, lags := 0, time.Now().Add(10*time.Minute)
+			b.Source.Behind = func() int {
+				if dialed++; dialed%3 == 1 || time.Now().After(lags) {
+					return 0
+				}
+				return behind
+			}
+			w.Settle(t)
+			w.CheckExact(t, b)
+		})
+	}
+}
+
+// TestUIDThatNeverWas has a server tell of a UID that it has not given yet, as news of another folder may
+// look: the message that gets it comes.
+func TestUIDThatNeverWas(t *testing.T) {
+	bubble(t, "", func(t *testing.T, w *migratetest.World) {
+		b := oneMailbox(t, w, 3)
+		inbox := b.Source.Folder("INBOX")
+		w.Settle(t)
+		told, taken := false, false
+		b.Source.Before = func(op, _ string, uid migrate.UID) error {
+			switch {
+			case op == "list messages" && !told: // behind EXAMINE
+				told = true
+				mail(inbox, "phantom")
+			case op == "fetch" && uid == 5 && !taken:
+				taken = true
+				inbox.Restore(1)
+			}
+			return nil
+		}
+		mail(inbox, "new")
+		w.Sync(t)
+		mail(inbox, "x")
+		mail(inbox, "y")
+		w.Sync(t)
+		wantContents(t, b, "(inbox): letter 0 letter 1 letter 2 new x y")
+	})
+}

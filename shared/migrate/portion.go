@@ -1,7 +1,9 @@
 package migrate
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 )
@@ -36,7 +38,7 @@ func (h *hand) read(s *shelf, windows []*window) error {
 	err := h.fetch(windows)
 	var missing []Record
 	if err == nil {
-		missing, err = h.account(windows)
+		missing, err = h.account(s, windows)
 	}
 	left := slices.DeleteFunc(slices.Clone(windows), func(w *window) bool { return w.over })
 	for _, w := range left {
@@ -124,23 +126,46 @@ func (h *hand) receive(w *window, info MessageInfo, octets int64, body io.Reader
 }
 
 // account gives an outcome to what was requested and did not come: gone since, or not delivered.
-func (h *hand) account(windows []*window) ([]Record, error) {
+func (h *hand) account(s *shelf, windows []*window) ([]Record, error) {
 	missing := outstanding(windows)
 	if missing.Empty() {
 		return nil, nil
 	}
-	still, err := h.source.UIDs(h.ctx, missing.Ranges()[0].First, missing.Max())
+	gone, err := removed(h.ctx, h.source, s.name, s.state, missing)
 	if err != nil {
 		return nil, err
 	}
 	var records []Record
 	for u := range missing.Descending {
 		r := Record{UID: u, Outcome: Skipped, Reason: "removed at the source before it was fetched"}
-		if still.Contains(u) {
+		switch {
+		case !gone.Contains(u):
 			r.Outcome, r.Reason = NotMigrated, "the source server lists this message but does not deliver it"
 			h.change(func() { windowOf(windows, u).refusal = r.Reason })
+		case s.state.UIDNext != 0 && u >= s.state.UIDNext:
+			continue // it may never have been there, and another message may get the UID
 		}
 		records = append(records, r)
 	}
 	return records, nil
+}
+
+// removed returns those of a folder's messages that are gone since the folder was in that state. It is opened
+// anew for that. A list that lacks others, too, or is older, as at a replica that lags, says nothing.
+func removed(ctx context.Context, source Source, folder string, since FolderState, uids UIDSet) (UIDSet, error) {
+	l, err := survey(ctx, source, folder, UIDSet{})
+	if err != nil {
+		return UIDSet{}, err
+	}
+	gone := uids.Minus(l.existing)
+	switch {
+	case l.state.UIDValidity != since.UIDValidity:
+		return UIDSet{}, validityChanged(folder, since.UIDValidity, l.state.UIDValidity)
+	case gone.Empty():
+		return gone, nil
+	case l.state.UIDNext != 0 && l.state.UIDNext < since.UIDNext:
+		return UIDSet{}, &Error{Op: "list messages", Folder: folder, Kind: Unreachable,
+			Err: fmt.Errorf("this connection shows an older state of the folder, with UIDNEXT %d after %d", l.state.UIDNext, since.UIDNext)}
+	}
+	return gone, l.complete(folder)
 }

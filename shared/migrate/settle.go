@@ -90,7 +90,7 @@ func (m *mailboxRun) resend(f *FolderCursor, absent UIDSet) error {
 	if err := m.makeFolder(f); err != nil {
 		return err
 	}
-	s := &shelf{name: f.Name, state: FolderState{UIDValidity: f.UIDValidity}, rest: absent, begun: true, listed: true}
+	s := &shelf{name: f.Name, state: FolderState{UIDValidity: f.UIDValidity, UIDNext: known.UIDNext}, rest: absent, begun: true, listed: true}
 	r := m.read([]*shelf{s})
 	defer r.close()
 	if err := m.bringOver(f, r, s); err != nil {
@@ -146,20 +146,20 @@ func (m *mailboxRun) accountDoubtful(f *FolderCursor, missing UIDSet, others boo
 	if f.Gone {
 		return unsettled(missing, m.cp.Epoch), nil
 	}
-	ranges := missing.Ranges()
-	still, err := m.source.UIDs(m.ctx, ranges[0].First, missing.Max())
+	gone, err := removed(m.ctx, m.source, f.Name, FolderState{UIDValidity: f.UIDValidity, UIDNext: f.Known.UIDNext}, missing)
 	if err != nil {
 		return nil, err
 	}
+	still := missing.Minus(gone)
 	if others {
 		f.Ill = nil
-	} else if !missing.And(still).Empty() {
+	} else if !still.Empty() {
 		if err := m.headerless(f); err != nil {
 			return nil, err
 		}
 	}
-	records := skipped(missing.Minus(still), m.cp.Epoch)
-	for u := range missing.And(still).Descending {
+	records := skipped(gone, m.cp.Epoch)
+	for u := range still.Descending {
 		records = append(records, Record{Epoch: m.cp.Epoch, UID: u, Outcome: NotMigrated,
 			Reason: "it may have been written, and the source server does not deliver its header to look it up with"})
 	}

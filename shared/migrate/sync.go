@@ -270,10 +270,13 @@ func (m *mailboxRun) unchanged() map[*FolderCursor]bool {
 func (m *mailboxRun) reopen(f *FolderCursor) error {
 	state, err := m.source.Open(m.ctx, f.Name)
 	if err == nil && state.UIDValidity != f.UIDValidity {
-		err = &Error{Op: "open folder", Mailbox: string(m.cp.Mailbox.ID), Folder: f.Name, Kind: Unreachable,
-			Err: fmt.Errorf("its UIDVALIDITY has just changed from %d to %d", f.UIDValidity, state.UIDValidity)}
+		err = validityChanged(f.Name, f.UIDValidity, state.UIDValidity)
 	}
 	return err
+}
+
+func validityChanged(folder string, from, to uint32) error {
+	return &Error{Op: "open folder", Folder: folder, Kind: Unreachable, Err: fmt.Errorf("its UIDVALIDITY has just changed from %d to %d", from, to)}
 }
 
 // doubt has messages looked up before they are written.

@@ -21,6 +21,13 @@ type source struct {
 	aim       string // the folder that the next call opens; "": none
 	connected bool
 	broken    bool
+	behind    int // see SourceMailbox.Behind
+}
+
+// messages are those of the current folder that the connection sees.
+func (s *source) messages() []SourceMessage {
+	all := s.current.Messages()
+	return all[:max(0, len(all)-s.behind)]
 }
 
 var _ migrate.Source = (*source)(nil)
@@ -72,7 +79,7 @@ func (s *source) Folders(ctx context.Context) ([]migrate.SourceFolder, error) {
 	for _, f := range s.box.Folders() {
 		shown := f.listed
 		if !s.box.PlainList {
-			shown.State = s.box.stateOf(f)
+			shown.State = s.stateOf(f)
 		}
 		list = append(list, shown)
 	}
@@ -87,7 +94,7 @@ func (s *source) States(ctx context.Context, names []string) (map[string]migrate
 	states := make(map[string]migrate.FolderState)
 	for _, name := range names {
 		if f := s.box.Folder(name); f != nil && !s.box.NoStates {
-			states[name] = s.box.stateOf(f)
+			states[name] = s.stateOf(f)
 		}
 	}
 	return states, nil
@@ -121,21 +128,26 @@ func (s *source) Sizes(ctx context.Context, names []string) (map[string]int64, e
 }
 
 // stateOf is what the server says of a folder that it does not open.
-func (b *SourceMailbox) stateOf(f *SourceFolder) migrate.FolderState {
+func (s *source) stateOf(f *SourceFolder) migrate.FolderState {
+	b := s.box
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.NoStates {
 		return migrate.FolderState{}
 	}
 	if !b.StaleStates {
-		f.stated = f.state()
+		f.stated = f.state(s.behind)
 	}
 	return f.stated
 }
 
-// state is what the server says of the folder.
-func (f *SourceFolder) state() migrate.FolderState {
-	return migrate.FolderState{UIDValidity: f.validity, UIDNext: f.next, Messages: len(f.messages)}
+// state is what the server says of the folder to a connection that does not see so many messages.
+func (f *SourceFolder) state(behind int) migrate.FolderState {
+	next, seen := f.next, max(0, len(f.messages)-behind)
+	if seen < len(f.messages) {
+		next = f.messages[seen].UID
+	}
+	return migrate.FolderState{UIDValidity: f.validity, UIDNext: next, Messages: seen}
 }
 
 func (s *source) Open(ctx context.Context, name string) (migrate.FolderState, error) {
@@ -150,7 +162,7 @@ func (s *source) Open(ctx context.Context, name string) (migrate.FolderState, er
 		return migrate.FolderState{}, &migrate.Error{Op: "open folder", Folder: name, Kind: migrate.NoFolder}
 	}
 	s.current, s.validity = f, f.validity
-	return f.state(), nil
+	return f.state(s.behind), nil
 }
 
 func (s *source) Survey(ctx context.Context, name string, few migrate.UIDSet) (state migrate.FolderState, uids migrate.UIDSet, described []migrate.MessageInfo, err error) {
@@ -164,7 +176,7 @@ func (s *source) Survey(ctx context.Context, name string, few migrate.UIDSet) (s
 		s.broken = true
 		return state, uids, nil, broken("list messages", io.ErrUnexpectedEOF)
 	}
-	for _, m := range s.current.Messages() {
+	for _, m := range s.messages() {
 		if few.Contains(m.UID) {
 			described = append(described, m.info())
 		}
@@ -218,7 +230,7 @@ func (s *source) UIDs(ctx context.Context, first, last migrate.UID) (migrate.UID
 		return migrate.UIDSet{}, err
 	}
 	var set migrate.UIDSet
-	for _, m := range s.current.Messages() {
+	for _, m := range s.messages() {
 		if first <= m.UID && m.UID <= last && !m.Unlisted {
 			set.Add(m.UID)
 		}
@@ -230,7 +242,7 @@ func (s *source) Describe(ctx context.Context, uids migrate.UIDSet, yield func(m
 	if err := s.call(ctx, "describe", 0); err != nil {
 		return err
 	}
-	for _, m := range s.current.Messages() {
+	for _, m := range s.messages() {
 		if !uids.Contains(m.UID) {
 			continue
 		}
@@ -249,7 +261,7 @@ func (s *source) Headers(ctx context.Context, uids migrate.UIDSet, yield func(mi
 	if err := s.call(ctx, "fetch headers", 0); err != nil {
 		return err
 	}
-	for _, m := range s.current.Messages() {
+	for _, m := range s.messages() {
 		if !uids.Contains(m.UID) || s.refusal(m) != "" {
 			continue
 		}
@@ -265,7 +277,7 @@ func (s *source) Fetch(ctx context.Context, uids migrate.UIDSet, yield func(migr
 	if err := s.call(ctx, "fetch", 0); err != nil {
 		return err
 	}
-	messages := s.current.Messages()
+	messages := s.messages()
 	if s.box.Reversed {
 		slices.Reverse(messages)
 	}
@@ -276,7 +288,7 @@ func (s *source) Fetch(ctx context.Context, uids migrate.UIDSet, yield func(migr
 		if err := s.call(ctx, "fetch", m.UID); err != nil {
 			return err
 		}
-		if !slices.ContainsFunc(s.current.Messages(), func(now SourceMessage) bool { return now.UID == m.UID }) {
+		if !slices.ContainsFunc(s.messages(), func(now SourceMessage) bool { return now.UID == m.UID }) {
 			continue // removed meanwhile
 		}
 		octets, body := int64(len(m.Content)), s.body(m)

@@ -41,6 +41,9 @@ type SourceMailbox struct {
 	Server *SourceServer
 	// CrowdedKind is the error's kind when they are too many; empty is Throttled.
 	CrowdedKind migrate.Kind
+	// Behind is how many of each folder's newest messages a connection does not see, as at a replica that
+	// lags; it is asked as the connection is made. nil: none.
+	Behind func() int
 	// Connected is told 1 for each connection and -1 for its end.
 	Connected func(int)
 
@@ -267,6 +270,9 @@ func (b *SourceMailbox) Dial(ctx context.Context) (migrate.Source, error) {
 	}
 	if err := b.Server.take(); err != nil {
 		return nil, err
+	}
+	if b.Behind != nil {
+		s.behind = b.Behind()
 	}
 	s.connected = true
 	b.open++
