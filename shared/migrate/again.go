@@ -83,8 +83,8 @@ func (m *mailboxRun) findDoubles(f *FolderCursor, uids UIDSet) error {
 		}
 		for _, key := range g.keys {
 			extra += there[key][f.Target.ID]
-			for _, owner := range arrived.of(key) {
-				if owner.Target.ID == f.Target.ID {
+			for _, x := range arrived.of(key) {
+				if x.folder.Target.ID == f.Target.ID {
 					extra--
 				}
 			}

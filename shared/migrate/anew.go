@@ -121,6 +121,7 @@ func (m *mailboxRun) listed(f *FolderCursor, l listing) {
 		return
 	}
 	f.UIDValidity = l.state.UIDValidity
+	m.doubt(f, &Intent{UIDs: f.lookedUp(l).Minus(m.doubtful(f.Key)), Anywhere: f.View, After: time.Now()})
 	f.free(l)
 	f.unmark(l.unmarked)
 	for _, i := range l.few {
@@ -136,8 +137,13 @@ func (c *FolderCursor) renumbered(l listing) bool {
 }
 
 func (m *mailboxRun) startOver(f *FolderCursor, state FolderState, existing UIDSet) {
+	var freed UIDSet
+	if f.UIDValidity == state.UIDValidity {
+		freed = f.Freed
+		freed.Union(f.Done)
+	}
 	f.UIDValidity = state.UIDValidity
-	f.Done, f.Freed, f.LeftOut, f.Unsettled, f.Doubled = UIDSet{}, UIDSet{}, UIDSet{}, UIDSet{}, UIDSet{}
+	f.Done, f.Freed, f.LeftOut, f.Unsettled, f.Doubled = UIDSet{}, freed, UIDSet{}, UIDSet{}, UIDSet{}
 	f.Counts, f.Stumbles, f.Known, f.Anchors, f.Marked = Counts{}, nil, FolderState{}, nil, UIDSet{}
 	f.Ledger = LedgerMark{Generation: f.Ledger.Generation + 1}
 	m.arrived = nil     // what it says of this folder does not count any more
@@ -168,6 +174,44 @@ func (c *FolderCursor) free(l listing) {
 	c.Freed.Union(freed)
 	c.Anchors = maps.Clone(c.Anchors)
 	maps.DeleteFunc(c.Anchors, func(uid UID, _ string) bool { return freed.Contains(uid) })
+}
+
+// lookedUp returns the messages that are looked up before they are written: those whose UIDs were freed. They
+// may be what they were, and the list in between that of a replica that lags, or of a disk that was not
+// mounted (doveadm-mount(8): "the user will see an empty mailbox").
+func (c *FolderCursor) lookedUp(l listing) UIDSet { return c.Freed.And(l.existing).Minus(c.Done) }
+
+// cameBack takes those messages out of the groups that are what the ledger says of their UIDs, although
+// these were freed.
+func (m *mailboxRun) cameBack(f *FolderCursor, groups []*twins) (rest []*twins, records []Record, err error) {
+	if f.Freed.Empty() {
+		return groups, nil, nil
+	}
+	arrived, err := m.allArrived()
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, g := range groups {
+		var before UIDSet
+		for _, key := range g.keys {
+			for _, x := range arrived.of(key) {
+				if x.folder == f && f.Freed.Contains(x.uid) {
+					before.Add(x.uid)
+				}
+			}
+		}
+		g.messages = slices.DeleteFunc(g.messages, func(i MessageInfo) bool {
+			back := before.Contains(i.UID)
+			if back {
+				records = append(records, Record{Epoch: m.cp.Epoch, UID: i.UID, Outcome: AlreadyThere, Flags: i.Flags, Reason: "came before, and is back at the source"})
+			}
+			return back
+		})
+		if len(g.messages) > 0 {
+			rest = append(rest, g)
+		}
+	}
+	return rest, records, nil
 }
 
 // sampleSize is how many of the newest and how many of the oldest messages are compared.

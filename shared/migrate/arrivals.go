@@ -7,12 +7,19 @@ import (
 )
 
 // arrivals are what the ledgers say the target has, by fingerprint. They are read once in a run; a
-// message of before the run takes 12 octets, so that a million take 12 MB.
+// message of before the run takes 16 octets, so that a million take 16 MB.
 type arrivals struct {
 	cursors []*FolderCursor
 	keys    []uint64 // in order
 	folders []uint32 // of each key, its place in cursors
-	fresh   map[uint64][]*FolderCursor
+	uids    []UID    // likewise
+	fresh   map[uint64][]arrival
+}
+
+// arrival is a message that the target has.
+type arrival struct {
+	folder *FolderCursor
+	uid    UID
 }
 
 func (a *arrivals) Len() int           { return len(a.keys) }
@@ -20,25 +27,26 @@ func (a *arrivals) Less(i, j int) bool { return a.keys[i] < a.keys[j] }
 func (a *arrivals) Swap(i, j int) {
 	a.keys[i], a.keys[j] = a.keys[j], a.keys[i]
 	a.folders[i], a.folders[j] = a.folders[j], a.folders[i]
+	a.uids[i], a.uids[j] = a.uids[j], a.uids[i]
 }
 
 // add takes in what the run has brought since.
 func (a *arrivals) add(f *FolderCursor, records []Record) {
 	for _, r := range records {
 		if key, ok := r.arrivedAs(); ok {
-			a.fresh[key] = append(a.fresh[key], f)
+			a.fresh[key] = append(a.fresh[key], arrival{f, r.UID})
 		}
 	}
 }
 
-// of returns the folder of each message with the fingerprint of this key.
-func (a *arrivals) of(text string) []*FolderCursor {
+// of returns the messages with the fingerprint of this key.
+func (a *arrivals) of(text string) []arrival {
 	key, _ := strconv.ParseUint(text, 16, 64)
-	folders := slices.Clone(a.fresh[key])
+	all := slices.Clone(a.fresh[key])
 	for i, _ := slices.BinarySearch(a.keys, key); i < len(a.keys) && a.keys[i] == key; i++ {
-		folders = append(folders, a.cursors[a.folders[i]])
+		all = append(all, arrival{a.cursors[a.folders[i]], a.uids[i]})
 	}
-	return folders
+	return all
 }
 
 // arrivedAs gives the key of a message that the target has.
@@ -55,13 +63,14 @@ func (m *mailboxRun) allArrived() (*arrivals, error) {
 	if m.arrived != nil {
 		return m.arrived, nil
 	}
-	a := &arrivals{cursors: slices.Clone(m.cp.Folders), fresh: make(map[uint64][]*FolderCursor)}
+	a := &arrivals{cursors: slices.Clone(m.cp.Folders), fresh: make(map[uint64][]arrival)}
 	n := m.cp.Counts()
-	a.keys, a.folders = make([]uint64, 0, n.Migrated+n.Found), make([]uint32, 0, n.Migrated+n.Found)
+	size := n.Migrated + n.Found
+	a.keys, a.folders, a.uids = make([]uint64, 0, size), make([]uint32, 0, size), make([]UID, 0, size)
 	for i, f := range a.cursors {
 		err := readLedger(m.ctx, m.Store, m.cp.Mailbox.ID, f, func(r Record) {
 			if key, ok := r.arrivedAs(); ok {
-				a.keys, a.folders = append(a.keys, key), append(a.folders, uint32(i))
+				a.keys, a.folders, a.uids = append(a.keys, key), append(a.folders, uint32(i)), append(a.uids, r.UID)
 			}
 		})
 		if err != nil {

@@ -23,7 +23,7 @@ type FolderCursor struct {
 	Unsettled   UIDSet       `json:"unsettled,omitzero"` // of Done: the folder went away before they could be looked up
 	Done        UIDSet       `json:"done"`               // UIDs with an outcome in the ledger
 	Doubled     UIDSet       `json:"doubled,omitzero"`   // of Done: the target has one copy more, by a request that acted very late
-	Freed       UIDSet       `json:"freed,omitzero"`     // UIDs that had one and that the server may have given to other messages
+	Freed       UIDSet       `json:"freed,omitzero"`     // UIDs that had one and that the server may have given to other messages: what has one now is looked up
 	Ledger      LedgerMark   `json:"ledger"`
 	Counts      Counts       `json:"counts"`
 	Known       FolderState  `json:"known,omitzero"`     // the state in which every message had an outcome or was in doubt; zero after taking a UID out of Done

@@ -27,7 +27,7 @@ func (h *hand) list(s *shelf) error {
 		s.listed, s.at, s.state, s.listing, s.err = true, at, l.state, l, err
 		// Where every UID was given anew, every message is looked up before it is read.
 		if err == nil && !s.dropped && !s.closed && !s.past.renumbered(l) {
-			s.rest = l.existing.Minus(s.done.Minus(l.unmarked))
+			s.rest = l.existing.Minus(s.done.Minus(l.unmarked)).Minus(s.past.lookedUp(l))
 			if block {
 				h.cutDescribed(s, l.few)
 			}

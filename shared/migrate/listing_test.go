@@ -93,3 +93,60 @@ func TestUIDThatNeverWas(t *testing.T) {
 		wantContents(t, b, "(inbox): letter 0 letter 1 letter 2 new x y")
 	})
 }
+
+// TestFolderIsOlderForAWhile has a server show an older state of a folder in between, as a replica or a
+// backup: nothing comes twice when it is as it was, and what took the UIDs in between comes.
+func TestFolderIsOlderForAWhile(t *testing.T) {
+	for _, n := range []int{9, 200} {
+		for _, behind := range []int{1, 3, 6, 300} {
+			for _, complete := range []bool{false, true} {
+				bubble(t, fmt.Sprint(behind, " of ", n, ", completion: ", complete), func(t *testing.T, w *migratetest.World) {
+					b := oneMailbox(t, w, n)
+					for range 3 {
+						b.Source.Folder("INBOX").Add(migratetest.Message("twin", "twin", 300), received)
+					}
+					w.Settle(t)
+					b.Source.Behind = func() int { return behind }
+					w.Sync(t)
+					b.Source.Behind = nil
+					if !complete {
+						mail(b.Source.Folder("INBOX"), "new")
+						w.Sync(t)
+					}
+					w.Complete(t)
+					want := n + 3
+					if !complete {
+						want++
+					}
+					if got := len(b.Target.Messages()); got != want {
+						t.Errorf("the target has %d messages, want %d", got, want)
+					}
+					if c := wantState(t, w, b, migrate.Completed); c.Verified.Present != want {
+						t.Errorf("verification %+v", c.Verified)
+					}
+				})
+			}
+		}
+	}
+}
+
+// TestFolderIsOlderForAWhileKilled kills the runs that see it.
+func TestFolderIsOlderForAWhileKilled(t *testing.T) {
+	for _, behind := range []int{3, 300} {
+		for k := range 30 {
+			bubble(t, fmt.Sprint(behind, " ", k), func(t *testing.T, w *migratetest.World) {
+				b := oneMailbox(t, w, 9)
+				w.Settle(t)
+				w.Kills = []int{0, k, k/2 + 3}
+				b.Source.Behind = func() int { return behind }
+				w.Sync(t)
+				b.Source.Behind = nil
+				mail(b.Source.Folder("INBOX"), "new")
+				w.Sync(t)
+				w.Complete(t)
+				wantContents(t, b, "(inbox): letter 0 letter 1 letter 2 letter 3 letter 4 letter 5 letter 6 letter 7 letter 8 new")
+				wantState(t, w, b, migrate.Completed)
+			})
+		}
+	}
+}

@@ -113,11 +113,16 @@ func (m *mailboxRun) lookUp(f *FolderCursor, intent *Intent) (UIDSet, error) {
 		f.blame(err)
 		return UIDSet{}, errors.Join(err, m.record(f, m.giveUp(f, err)))
 	}
-	if err := m.match(groups, intent); err != nil {
-		return UIDSet{}, err
-	}
 	records, err := m.accountDoubtful(f, missing, len(groups) > 0)
 	if err != nil {
+		return UIDSet{}, err
+	}
+	groups, back, err := m.cameBack(f, groups)
+	if err != nil {
+		return UIDSet{}, err
+	}
+	records = append(records, back...)
+	if err := m.match(groups, intent); err != nil {
 		return UIDSet{}, err
 	}
 	var absent UIDSet

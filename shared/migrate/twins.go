@@ -137,9 +137,9 @@ func (m *mailboxRun) free(there copies, intent *Intent) (map[string]int, error) 
 	}
 	others, free := m.othersInDoubt(intent), make(map[string]int)
 	for key, at := range there {
-		for _, f := range arrived.of(key) {
-			if !f.Unlisted {
-				at[f.Target.ID]--
+		for _, x := range arrived.of(key) {
+			if !x.folder.Unlisted {
+				at[x.folder.Target.ID]--
 			}
 		}
 		for folder, n := range at {
