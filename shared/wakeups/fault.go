@@ -84,8 +84,20 @@ func broken(err error) bool {
 		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
-// isClosed reports whether a sender is closed for good.
-func isClosed(err error) bool {
+// isDead reports whether a sender never sends again: it is closed, or its link was detached and azservicebus
+// makes no other. Version 1.11 leaves a detached link where it is for com.microsoft:server-busy, which it
+// takes for an answer to the message, and for conditions that no try overcomes at the time, such as
+// com.microsoft:entity-disabled. Most come as *amqp.LinkError, which a refused message is not; two are
+// hidden behind codes (internal/amqpLinks.go, Retry and RecoverIfNeeded; internal/errors.go,
+// amqpConditionsToRecoveryKind and TransformError).
+func isDead(err error) bool {
+	var link *amqp.LinkError
+	if errors.As(err, &link) {
+		return true
+	}
 	var bus *azservicebus.Error
-	return errors.As(err, &bus) && bus.Code == azservicebus.CodeClosed
+	if !errors.As(err, &bus) {
+		return false
+	}
+	return bus.Code == azservicebus.CodeClosed || bus.Code == azservicebus.CodeTimeout || bus.Code == azservicebus.CodeUnauthorizedAccess
 }

@@ -67,25 +67,35 @@ func clientOptions() *azservicebus.ClientOptions {
 }
 
 // Wake implements migrate.Waker. A lost connection or link is made anew, by azservicebus within its
-// tries and then by the next Wake.
+// tries, here where it does not, and then by the next Wake.
 func (s *Sender) Wake(ctx context.Context, w migrate.WakeUp, at time.Time) error {
 	message, err := encode(w, at)
 	if err != nil {
 		return err
 	}
-	sender, err := s.open()
-	if err != nil {
-		return fault(ctx, "open queue", err)
-	}
 	step, cancel := context.WithTimeout(ctx, sendTimeout)
 	defer cancel()
-	if err := sender.SendMessage(step, message, nil); err != nil {
-		if isClosed(err) {
-			s.drop(sender)
-		}
+	err = s.send(step, message)
+	if isDead(err) { // perhaps for long: it says nothing of the queue now
+		err = s.send(step, message)
+	}
+	if err != nil {
 		return fault(ctx, "send wake-up", err)
 	}
 	return nil
+}
+
+// send sends over the sender there is. In place of one that never sends again, the next call makes another.
+func (s *Sender) send(ctx context.Context, message *azservicebus.Message) error {
+	sender, err := s.open()
+	if err != nil {
+		return err
+	}
+	if err = sender.SendMessage(ctx, message, nil); isDead(err) {
+		s.drop(sender)
+		_ = sender.Close(ctx) // says once more why its link has ended
+	}
+	return err
 }
 
 // encode gives the message. Service Bus holds it back until its scheduled time:
@@ -123,7 +133,7 @@ func (s *Sender) open() (*azservicebus.Sender, error) {
 	return s.sender, nil
 }
 
-// drop forgets a sender that azservicebus has closed for good.
+// drop forgets a sender that never sends again.
 func (s *Sender) drop(sender *azservicebus.Sender) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -17,6 +18,7 @@ import (
 	"github.com/Azure/go-amqp"
 	"go.uber.org/goleak"
 
+	"mailferry/infra/local/faults"
 	"mailferry/infra/local/servicebus"
 	"mailferry/shared/migrate"
 )
@@ -241,23 +243,82 @@ func TestClose(t *testing.T) {
 	}
 }
 
+// overPipes is for virtual time.
+func overPipes(t *testing.T, o servicebus.Options) (*servicebus.Broker, *Sender) {
+	t.Helper()
+	pipes := servicebus.NewPipes()
+	o.Listener = pipes
+	b := startBroker(t, o)
+	client, err := azservicebus.NewClientFromConnectionString(b.ConnectionString(), &azservicebus.ClientOptions{
+		NewWebSocketConn: func(ctx context.Context, _ azservicebus.NewWebSocketConnArgs) (net.Conn, error) {
+			return pipes.Dial(ctx)
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &Sender{client: client, queue: queue, owned: true}
+	t.Cleanup(func() { finish(t, s.Close) })
+	return b, s
+}
+
+// detach ends the links to the queue.
+func detach(t *testing.T, plan *faults.Plan, condition string) {
+	t.Helper()
+	answer := httptest.NewRecorder()
+	body := strings.NewReader(fmt.Sprintf(`{"queue":%q,"condition":%q}`, queue, condition))
+	if plan.ServeHTTP(answer, httptest.NewRequest("POST", "/do/bus.detach", body)); answer.Code >= 300 {
+		t.Fatal(answer.Code, answer.Body)
+	}
+	synctest.Wait()
+}
+
+// TestDetached has the service end the links while nobody sends, for whatever reason: the wake-ups after
+// that go out, one alone and many at once.
+func TestDetached(t *testing.T) {
+	for _, condition := range []string{"com.microsoft:server-busy", "com.microsoft:timeout", "com.microsoft:entity-disabled",
+		"com.microsoft:operation-cancelled", "amqp:link:detach-forced", "amqp:unauthorized-access", "amqp:not-found",
+		"amqp:resource-limit-exceeded", "amqp:internal-error", "com.microsoft:new"} {
+		t.Run(condition, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				plan := faults.New()
+				b, s := overPipes(t, servicebus.Options{Faults: plan})
+				for i := range 2 {
+					if err := s.Wake(t.Context(), numbered(i), time.Time{}); err != nil {
+						t.Fatal(err)
+					}
+					detach(t, plan, condition)
+				}
+				var all sync.WaitGroup
+				for i := range 20 {
+					all.Go(func() {
+						if err := s.Wake(t.Context(), numbered(2+i), time.Time{}); err != nil {
+							t.Error(err)
+						}
+					})
+				}
+				all.Wait()
+				if c := b.Counts(queue); c.Active != 22 {
+					t.Errorf("%+v", c)
+				}
+			})
+		})
+	}
+}
+
+func numbered(i int) migrate.WakeUp {
+	w := wake
+	w.Seq += int64(i)
+	return w
+}
+
 // TestIdle sends nothing for an hour: the broker ends a link after 10 minutes
 // (service-bus-amqp-troubleshoot), which neither the next wake-up nor the end minds.
 func TestIdle(t *testing.T) {
 	for name, wakes := range map[string]int{"then a wake-up": 1, "then the end": 0} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				pipes := servicebus.NewPipes()
-				b := startBroker(t, servicebus.Options{Listener: pipes})
-				client, err := azservicebus.NewClientFromConnectionString(b.ConnectionString(), &azservicebus.ClientOptions{
-					NewWebSocketConn: func(ctx context.Context, _ azservicebus.NewWebSocketConnArgs) (net.Conn, error) {
-						return pipes.Dial(ctx)
-					},
-				})
-				if err != nil {
-					t.Fatal(err)
-				}
-				s := &Sender{client: client, queue: queue, owned: true}
+				b, s := overPipes(t, servicebus.Options{})
 				if err := s.Wake(t.Context(), wake, time.Time{}); err != nil {
 					t.Fatal(err)
 				}
@@ -272,7 +333,6 @@ func TestIdle(t *testing.T) {
 				if c := b.Counts(queue); c.Active != 1+wakes {
 					t.Errorf("%+v", c)
 				}
-				finish(t, s.Close)
 			})
 		})
 	}

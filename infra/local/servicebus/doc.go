@@ -26,8 +26,9 @@
 // so that the first is lost, without counting a delivery; LoseAnswer locks the
 // message for a connection that is gone. Expire ends a lock at bus.deliver
 // (after), bus.settle and bus.manage (before), and a token at bus.claim. Verbs:
-// bus.restart {"empty": false, "down": "2s"}, bus.drop-connections and
-// bus.expire-locks {"queue": ""}.
+// bus.restart {"empty": false, "down": "2s"}, bus.drop-connections,
+// bus.expire-locks {"queue": ""} and bus.detach {"queue": "", "condition": ""},
+// which ends links, by default with com.microsoft:server-busy.
 //
 // The README of infra/local lists the rules of Service Bus that it holds to, with their tests.
 // It leaves out, and refuses: sessions, topics and subscriptions, transactions,

@@ -464,6 +464,11 @@ func TestVerbs(t *testing.T) {
 		synctest.Wait()
 		b.must(r.CompleteMessage(b.ctx, &sb.ReceivedMessage{LockToken: m.LockToken}, nil)) // it is kept
 		b.send("c")
+		do(b.t, "detach", `{"queue":"x"}`, http.StatusUnprocessableEntity)
+		do(b.t, "detach", `{"condition":"amqp:link:detach-forced"}`, http.StatusNoContent)
+		b.send("d")
+		do(b.t, "detach", `{"queue":"r"}`, http.StatusNoContent)
+		b.send("e")
 		do(b.t, "restart", `{"empty":true}`, http.StatusNoContent)
 		if c := b.Counts("q"); c != (Counts{}) {
 			b.t.Errorf("counts %+v", c)
