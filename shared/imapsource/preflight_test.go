@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"mailferry/infra/local/dovecot"
+	mail "mailferry/infra/local/sample"
 	"mailferry/shared/migrate"
 	"mailferry/shared/migrate/migratetest"
 )
@@ -165,4 +166,42 @@ func (a *app) work(t *testing.T, done func(*migrate.Checkpoint) bool) {
 		}
 	}
 	t.Fatal("it takes too long")
+}
+
+// TestPreflightMeasures has three servers tell exactly how much there is and how much of it the filters leave
+// out: what the sync then does.
+func TestPreflightMeasures(t *testing.T) {
+	eachServer(t, func(t *testing.T, _ string, server server) {
+		items := mail.Mailbox(12, "u@example.com", 900)
+		octets, at := int64(0), items[450].Received
+		for i := range items {
+			if octets += int64(len(items[i].Message)); i%7 == 0 {
+				items[i].Flags = []string{`\Deleted`}
+			}
+		}
+		if err := server.Fill(t.Context(), "u", items); err != nil {
+			t.Fatal(err)
+		}
+		app := newApp(t, endpointOf(server, migrate.SecurityTLS), "u")
+		app.describe(t, fmt.Sprintf(`,"since":%q,"maxSize":"20KB","deleted":"skip"`, at.UTC().Format(time.DateOnly)))
+		app.work(t, func(c *migrate.Checkpoint) bool {
+			return c.Phase == migrate.Waiting && c.Preflight != nil && !c.Preflight.At.IsZero()
+		})
+		status, err := migrate.Detail(t.Context(), app.Store, "old", "wave")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := migrate.OrderStart(t.Context(), app.Store, "old", "wave"); err != nil {
+			t.Fatal(err)
+		}
+		app.work(t, func(c *migrate.Checkpoint) bool { return c.Phase == migrate.Waiting && c.State == migrate.Synced })
+		after, err := migrate.Detail(t.Context(), app.Store, "old", "wave")
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := migrate.Extent{Messages: 900, Octets: octets, Filtered: migrate.Portion{Messages: after.Counts.Skipped, Octets: octets - after.Counts.Octets}}
+		if got := status.Preflight.Extent; got != want || want.Filtered.Messages < 300 || after.Counts.Migrated < 100 {
+			t.Errorf("%+v, want %+v", got, want)
+		}
+	})
 }

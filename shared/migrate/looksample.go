@@ -19,7 +19,8 @@ const (
 // lookInto counts a folder that comes, reads a sample of its headers and asks for the size of every
 // message. A mailbox of total messages spreads its sample over the folders by their size.
 func (m *mailboxRun) lookInto(f *LookedFolder, total int) error {
-	f.Estimated, f.Unsized = !f.Sized && f.Messages > 0, f.Messages
+	f.Estimated, f.Unsized = !f.Sized && f.Messages > 0, f.Messages // until more is known
+	f.Filtered = Portion{Estimated: m.endpoint.filters() && f.Messages > 0}
 	uids, err := m.sample(f, min(max(sampleMailbox*f.Messages/max(total, 1), sampleLeast), sampleMost))
 	if err != nil {
 		return m.trouble(f, err)
@@ -60,7 +61,7 @@ func (m *mailboxRun) sample(f *LookedFolder, quota int) (UIDSet, error) {
 	prints, keys := spread(uids, sampleLeast), make(map[UID]string)
 	wanted := spread(uids, quota)
 	wanted.Union(prints)
-	days, seen := make(dateTally), new(tally)
+	days, seen := make(dateTally), &tally{endpoint: m.endpoint, headers: true}
 	err = m.source.Headers(m.ctx, wanted, func(info MessageInfo, header []byte) error {
 		received := m.endpoint.Received.Of(info.Received, header)
 		seen.add(info, received)

@@ -66,9 +66,13 @@ func (m *mailboxRun) askSizes() error {
 // messages are too large for the target.
 func (m *mailboxRun) measure(f *LookedFolder, uids UIDSet) error {
 	err := m.patiently(func(ctx context.Context) error {
-		seen := new(tally)
+		seen := &tally{endpoint: m.endpoint}
 		err := m.source.Describe(ctx, uids, func(i MessageInfo) error {
-			seen.add(i, i.Received)
+			received := time.Time{}
+			if m.endpoint.Received.internal() {
+				received = i.Received
+			}
+			seen.add(i, received)
 			return nil
 		})
 		if err == nil {

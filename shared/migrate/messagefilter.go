@@ -1,6 +1,7 @@
 package migrate
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -76,9 +77,22 @@ func (m *mailboxRun) refilter() {
 	}
 }
 
+// filtersDates reports whether messages stay behind for their received date.
+func (f MessageFilter) filtersDates() bool { return !f.Since.IsZero() || !f.Before.IsZero() }
+
+// filters reports whether messages may stay behind.
+func (e Endpoint) filters() bool {
+	return e.Deleted == SkipDeleted || e.MessageFilter != MessageFilter{}
+}
+
+// leaves reports whether a message stays behind. Its received date is the one that it would get.
+func (e Endpoint) leaves(i MessageInfo, received time.Time) bool {
+	return cmp.Or(e.byMark(i.Flags), e.bySize(i.Size), e.byDate(received)) != ""
+}
+
 // asksDates reports whether the filter needs the date that the server keeps.
 func (e Endpoint) asksDates() bool {
-	return (!e.Since.IsZero() || !e.Before.IsZero()) && e.Received.internal()
+	return e.filtersDates() && e.Received.internal()
 }
 
 // asksInfo reports whether messages stay behind for what the server tells of them.
