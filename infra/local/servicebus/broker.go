@@ -31,8 +31,7 @@ type Options struct {
 	// Faults says what to do wrong; the package comment lists the points.
 	Faults *faults.Plan
 
-	idle    time.Duration // time-out offered to peers; default defaultIdle
-	partial int           // bytes of unfinished messages; default maxPartialBytes
+	partial int // bytes of unfinished messages; default maxPartialBytes
 }
 
 const (
@@ -50,7 +49,6 @@ type Broker struct {
 	faults   *faults.Plan
 	poll     time.Duration // 0 with the system's clock
 	most     int           // bytes of unfinished messages
-	idle     time.Duration // offered to peers
 
 	wake chan struct{} // the next event comes earlier than planned
 	done chan struct{} // closed by Close
@@ -75,7 +73,6 @@ func Start(ctx context.Context, o Options) (*Broker, error) {
 		now:      o.Now,
 		keys:     o.Keys,
 		faults:   o.Faults,
-		idle:     cmp.Or(o.idle, defaultIdle),
 		most:     cmp.Or(o.partial, maxPartialBytes),
 		wake:     make(chan struct{}, 1),
 		done:     make(chan struct{}),

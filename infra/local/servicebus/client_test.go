@@ -38,7 +38,7 @@ func newBench(t *testing.T, config Queue) *bench {
 		config.Name = "q"
 	}
 	clock := &handClock{}
-	b := benchOn(t, startBroker(t, Options{Queues: []Queue{config}, Now: clock.Now}), 30*time.Second, nil)
+	b := benchOn(t, startBroker(t, Options{Queues: []Queue{config}, Now: clock.Now}), patience, nil)
 	b.clock = clock
 	return b
 }
@@ -63,7 +63,7 @@ func (b *bench) connect(connection string) *sb.Client {
 	client, err := sb.NewClientFromConnectionString(connection, b.options)
 	b.must(err)
 	b.t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		if err := client.Close(ctx); err != nil {
 			b.t.Errorf("close client: %v", err)

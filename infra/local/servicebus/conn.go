@@ -48,7 +48,6 @@ type conn struct {
 	in     *bufio.Reader // the reader's, as is buf
 	buf    []byte        // the frame that is read
 
-	idle      time.Duration // offered: how often the peer must say something
 	maxFrame  int           // the largest frame that the peer takes; fixed after open
 	keepAlive time.Duration // how often the peer must hear something; 0 never; fixed after open
 	wake      chan struct{} // there is something to write
@@ -76,7 +75,6 @@ func newConn(b *Broker, nc net.Conn) *conn {
 		cancel:   cancel,
 		in:       bufio.NewReaderSize(nc, 4<<10),
 		maxFrame: minMaxFrameSize,
-		idle:     b.idle,
 		wake:     make(chan struct{}, 1),
 		room:     make(chan struct{}, 1),
 		done:     make(chan struct{}),
@@ -137,7 +135,7 @@ func (c *conn) run() error {
 // read takes frames until the connection fails or is closed.
 func (c *conn) read() error {
 	for {
-		if err := c.net.SetReadDeadline(time.Now().Add(2 * c.idle)); err != nil {
+		if err := c.net.SetReadDeadline(time.Now().Add(2 * defaultIdle)); err != nil {
 			return err
 		}
 		f, err := readFrame(c.in, c.buf)

@@ -418,7 +418,7 @@ func TestPausesEndWithTheBroker(t *testing.T) {
 		expect[*flow](p)
 		p.transfer(0, text("x"), false)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	if err := errors.Join(plan.Wait(ctx, "1", 1), plan.Wait(ctx, "2", 1)); err != nil {
 		t.Fatal(err)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/Azure/go-amqp"
@@ -121,20 +122,30 @@ func TestSenderInModeSecond(t *testing.T) {
 }
 
 func TestKeepAlives(t *testing.T) {
-	b := startBroker(t, Options{idle: 100 * time.Millisecond})
-	p := opened(t, b, open{idleTimeout: 100})
-	for range 3 {
-		if f := p.frame(); len(f.body) != 0 {
-			t.Fatalf("frame with %d bytes", len(f.body))
+	synctest.Test(t, func(t *testing.T) {
+		p := opened(t, startBroker(t, Options{Listener: NewPipes()}), open{idleTimeout: 20_000})
+		if err := p.net.SetDeadline(time.Time{}); err != nil {
+			t.Fatal(err)
 		}
-		p.write(emptyFrame)
-	}
-	// A peer that falls silent is given up.
-	for {
-		if _, err := readFrame(p.in, p.buf); err != nil {
-			break
+		var since time.Time
+		for range 3 {
+			since = time.Now()
+			if f := p.frame(); len(f.body) != 0 || time.Since(since) != 10*time.Second {
+				t.Fatalf("frame with %d bytes after %s", len(f.body), time.Since(since))
+			}
+			since = time.Now()
+			p.write(emptyFrame)
 		}
-	}
+		// A peer that falls silent is given up, before its connection ends for having no link.
+		for {
+			if _, err := readFrame(p.in, p.buf); err != nil {
+				break
+			}
+		}
+		if took := time.Since(since); took != 2*defaultIdle {
+			t.Errorf("given up after %s", took)
+		}
+	})
 }
 
 // A peer that takes nothing must not make the broker hold ever more for it,

@@ -47,7 +47,7 @@ func (c *conn) handshake() error {
 		containerID:  uuid.NewString(),
 		maxFrameSize: maxFrameSize,
 		channelMax:   channelMax,
-		idleTimeout:  uint32(c.idle.Milliseconds()),
+		idleTimeout:  uint32(defaultIdle.Milliseconds()),
 	})
 }
 

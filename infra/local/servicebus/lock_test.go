@@ -77,7 +77,7 @@ func TestLockIsRenewedAndLost(t *testing.T) {
 
 // The broker notices the end of a lock by itself, without any traffic.
 func TestExpiryWakesAWaitingReceiver(t *testing.T) {
-	b := benchOn(t, startBroker(t, Options{Queues: []Queue{{Name: "q", LockDuration: 300 * time.Millisecond}}}), 30*time.Second, nil)
+	b := benchOn(t, startBroker(t, Options{Queues: []Queue{{Name: "q", LockDuration: 300 * time.Millisecond}}}), patience, nil)
 	r := b.receiver(nil)
 	b.send("a")
 	b.take(r, "a")

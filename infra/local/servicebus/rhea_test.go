@@ -26,7 +26,7 @@ type player struct {
 // startPlayer installs rhea when that has not been done yet, and starts node.
 func startPlayer(t *testing.T) *player {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 3*time.Minute) // node ends after the test
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 10*time.Minute) // node ends after the test, and may have to be fetched
 	t.Cleanup(cancel)
 	if err := needs.NPM(ctx, "rhea"); err != nil {
 		t.Fatal(err)

@@ -133,7 +133,7 @@ func TestScenariosWithAzservicebus(t *testing.T) {
 	for _, s := range scenarios {
 		t.Run(s.name, func(t *testing.T) {
 			broker, clock := scenarioBroker(t, s)
-			b := benchOn(t, broker, 30*time.Second, nil)
+			b := benchOn(t, broker, patience, nil)
 			b.clock = clock
 			o := &observer{bench: b}
 			s.play(o)

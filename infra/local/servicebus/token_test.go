@@ -130,7 +130,7 @@ func TestClaimsAreForOnePath(t *testing.T) {
 
 func TestRightsOfKeys(t *testing.T) {
 	keys := []Key{{"both", "1", true, true}, {"sender", "2", true, false}, {"listener", "3", false, true}}
-	b := benchOn(t, startBroker(t, Options{Keys: keys}), 30*time.Second, nil)
+	b := benchOn(t, startBroker(t, Options{Keys: keys}), patience, nil)
 	as := func(k Key) *bench {
 		other := *b
 		other.client = b.connect("Endpoint=sb://" + b.Addr() + ";SharedAccessKeyName=" + k.Name + ";SharedAccessKey=" + k.Secret + ";UseDevelopmentEmulator=true")
@@ -178,7 +178,7 @@ func TestTokenCredential(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	defer client.Close(ctx)
 	sender, err := client.NewSender("q", nil)
