@@ -257,7 +257,7 @@ func open(t *testing.T, p *peer, handler http.Handler, change ...func(*Options))
 func newExchange(t *testing.T, p *peer, handler http.Handler, change ...func(*Options)) (*Exchange, *credential) {
 	t.Helper()
 	c := &credential{}
-	o := Options{Graph: c, GraphURL: "http://127.0.0.1:1/v1.0", IMAPAddr: "127.0.0.1:1", Stall: 20 * time.Second}
+	o := Options{Graph: c, GraphURL: "http://127.0.0.1:1/v1.0", IMAPAddr: "127.0.0.1:1", Stall: time.Minute}
 	if p != nil {
 		o.IMAPAddr, o.RootCAs = p.addr, p.roots
 	}

@@ -4,6 +4,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -162,55 +163,59 @@ func TestTokens(t *testing.T) {
 
 // What goes on slowly goes on; what stops ends, and stays ended.
 func TestProgressConn(t *testing.T) {
-	near, far := net.Pipe()
-	defer near.Close()
-	defer far.Close()
-	const stall = 400 * time.Millisecond
-	c := &progressConn{Conn: near, stall: stall}
-	go func() {
-		pause := time.NewTicker(stall / 4)
-		defer pause.Stop()
-		for range 8 {
-			<-pause.C
-			far.Write([]byte("x"))
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe()
+		defer near.Close()
+		defer far.Close()
+		const stall = time.Minute
+		c := &progressConn{Conn: near, stall: stall}
+		go func() {
+			pause := time.NewTicker(stall / 4)
+			defer pause.Stop()
+			for range 8 {
+				<-pause.C
+				far.Write([]byte("x"))
+			}
+		}()
+		b := make([]byte, 1)
+		for i := range 8 {
+			if _, err := c.Read(b); err != nil {
+				t.Fatalf("octet %d: %v", i, err)
+			}
 		}
-	}()
-	b := make([]byte, 1)
-	for i := range 8 {
-		if _, err := c.Read(b); err != nil {
-			t.Fatalf("octet %d: %v", i, err)
+		_, err := c.Read(b)
+		if e, ok := err.(net.Error); !ok || !e.Timeout() {
+			t.Errorf("silence ends with %v", err)
 		}
-	}
-	_, err := c.Read(b)
-	if e, ok := err.(net.Error); !ok || !e.Timeout() {
-		t.Errorf("silence ends with %v", err)
-	}
-	if _, again := c.Write(b); again != err {
-		t.Errorf("after that: %v", again)
-	}
+		if _, again := c.Write(b); again != err {
+			t.Errorf("after that: %v", again)
+		}
+	})
 }
 
 // Nothing is due on a connection that rests, until something is written.
 func TestProgressConnRests(t *testing.T) {
-	near, far := net.Pipe()
-	defer near.Close()
-	defer far.Close()
-	const stall = 100 * time.Millisecond
-	c := &progressConn{Conn: near, stall: stall}
-	failed := make(chan error, 1)
-	go func() {
-		_, err := c.Read(make([]byte, 1))
-		failed <- err
-	}()
-	c.Rest()
-	select {
-	case err := <-failed:
-		t.Fatalf("a resting connection ended: %v", err)
-	case <-time.After(3 * stall):
-	}
-	go far.Read(make([]byte, 1))
-	c.Write([]byte("x"))
-	if err := <-failed; err == nil {
-		t.Error("silence after a write did not end the connection")
-	}
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe()
+		defer near.Close()
+		defer far.Close()
+		const stall = time.Minute
+		c := &progressConn{Conn: near, stall: stall}
+		failed := make(chan error, 1)
+		go func() {
+			_, err := c.Read(make([]byte, 1))
+			failed <- err
+		}()
+		c.Rest()
+		select {
+		case err := <-failed:
+			t.Fatalf("a resting connection ended: %v", err)
+		case <-time.After(3 * stall):
+		}
+		go far.Read(make([]byte, 1))
+		c.Write([]byte("x"))
+		if err := <-failed; err == nil {
+			t.Error("silence after a write did not end the connection")
+		}
+	})
 }

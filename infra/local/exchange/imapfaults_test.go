@@ -61,7 +61,7 @@ func TestIMAPFaults(t *testing.T) {
 		{"cut in the literal", faults.Rule{Do: faults.CutAfter, Bytes: 100}, cut, 0, 0},
 		{"cut before the literal", faults.Rule{Do: faults.CutAfter}, cut, 0, 0},
 		{"lose answer", faults.Rule{Do: faults.LoseAnswer}, cut, 1, 1},
-		{"work late", faults.Rule{Do: faults.WorkLate, After: 200 * time.Millisecond}, cut, 0, 1},
+		{"work late", faults.Rule{Do: faults.WorkLate, After: 2 * time.Second}, cut, 0, 1},
 		{"refuse", faults.Rule{Do: faults.Answer}, "NO Server Unavailable. 15", 0, 0},
 		{"refuse as bad", faults.Rule{Do: faults.Answer, Status: 400}, "BAD Command Argument Error. 11", 0, 0},
 		{"expire", faults.Rule{Do: faults.Expire}, cut, 0, 0},

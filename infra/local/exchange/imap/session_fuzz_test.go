@@ -96,7 +96,7 @@ func FuzzSession(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, input string) {
 		s := pipeServer(t)
-		done := time.AfterFunc(20*time.Second, func() { panic("session does not end: " + input) })
+		done := time.AfterFunc(2*time.Minute, func() { panic("session does not end: " + input) })
 		defer done.Stop()
 		out := converse(t, s, signIn+input)
 		if !strings.HasPrefix(out, "* OK The Microsoft Exchange IMAP4 service is ready. [") {
