@@ -8,7 +8,7 @@ demo:            ## runs the main job on real servers and shows the result
 	$(GO) run ./infra/local demo
 
 test:            ## every test, with the race detector
-	$(GO) test -race -timeout 30m ./...
+	$(GO) test -race -timeout 60m ./...
 
 lint:            ## format, vet and staticcheck
 	@unformatted="$$(gofmt -l .)"; test -z "$$unformatted" || { echo "not gofmt-ed: $$unformatted"; exit 1; }

@@ -14,7 +14,7 @@ import (
 // The main job while one instance after the other dies with its host, in mid-run: nobody abandons its
 // messages or gives its leases back. Everything goes on when locks and leases have run out.
 func TestMainJobThroughTheDeathOfEveryInstance(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	plan := faults.New()
 	running := plan.Add(faults.Rule{At: "imap.APPEND", Skip: 150, Times: 1, Do: faults.Delay, After: time.Millisecond})

@@ -12,6 +12,9 @@ import (
 	"mailferry/infra/package/layout"
 )
 
+// patience is how long a job may take: it only ends one that hangs, and a busy machine takes long.
+const patience = 20 * time.Minute
+
 // app is the laid-out app that every test of this package runs.
 var app string
 
@@ -55,7 +58,7 @@ func (w logWriter) Write(b []byte) (int, error) {
 // three times with two instances, the Service Bus broker restarted empty, runs so short that
 // mailboxes are handed over again and again, and a message that is too large to be held in memory.
 func TestMainJobThroughKillsAndLostQueue(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	err := Run(ctx, Options{Dir: t.TempDir(), App: app, Messages: 1500, Kills: 3, Instances: 2, WipeQueue: true,
 		Large: 20 << 20, Budget: 2 * time.Second, Out: logWriter{t}})
@@ -66,7 +69,7 @@ func TestMainJobThroughKillsAndLostQueue(t *testing.T) {
 
 // With three instances and nothing in the way.
 func TestMainJobWithThreeInstances(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	if err := Run(ctx, Options{Dir: t.TempDir(), App: app, Messages: 300, Instances: 3, Out: logWriter{t}}); err != nil {
 		t.Fatal(err)

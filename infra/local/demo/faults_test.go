@@ -43,7 +43,7 @@ var troubles = []faults.Rule{
 
 // The main job while every part misbehaves: still, every message is there once.
 func TestMainJobThroughFaults(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	plan := faults.New()
 	ids := make(map[string]faults.Rule)

@@ -55,10 +55,11 @@ func (j *journal) Write(b []byte) (int, error) {
 
 // 200 mailboxes, of one connection each, share 5 slots of one endpoint over 2 instances that could take
 // 16: the source never sees more than 5 at once, and a run that ends hands its slot on. The planner looks once a minute
-// only, so a slot that waited for it would stay free for many seconds; the longest wait is logged.
+// only. Of 200 slots that waited for it some would stay free for almost a minute, and half a minute on average: no
+// machine is so slow that this looks the same.
 func TestSlots(t *testing.T) {
 	const mailboxes, slots, each = 200, 5, 12
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	source, err := dovecot.Start(ctx, dovecot.Options{})
 	if err != nil {
@@ -124,8 +125,8 @@ func TestSlots(t *testing.T) {
 	if peak < slots || total < mailboxes {
 		t.Errorf("%d connections, at most %d at once: the slots were not used", total, peak)
 	}
-	if log.longest > 10*time.Second {
-		t.Errorf("a slot stayed free for %s while mailboxes waited", log.longest)
+	if mean := log.sum / time.Duration(max(1, log.handed)); log.longest > 45*time.Second || mean > 10*time.Second {
+		t.Errorf("a slot stayed free for %s on average and %s at most while mailboxes waited", mean, log.longest)
 	}
 	for i := range mailboxes {
 		m, _ := s.Exchange.Mailbox(fmt.Sprintf("user%03d@contoso.example", i))

@@ -11,8 +11,9 @@ import (
 	"mailferry/shared/migrate"
 )
 
-// quiet is how long nothing may move before the demo gives up.
-const quiet = 90 * time.Second
+// quiet is how long nothing may move before the demo gives up. After a crash nothing moves until locks of a
+// minute have run out, and a busy machine takes long.
+const quiet = 5 * time.Minute
 
 func (d *demo) request(ctx context.Context, method, url string) (*http.Response, error) {
 	r, err := http.NewRequestWithContext(ctx, method, url, nil)
