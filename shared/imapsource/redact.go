@@ -4,6 +4,8 @@ import (
 	"encoding/base64"
 	"errors"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 
 	"mailferry/shared/migrate"
@@ -21,19 +23,7 @@ func withoutSecrets(err error, secrets ...string) error {
 		return err
 	}
 	text := e.Err.Error()
-	clean := base64Run.ReplaceAllStringFunc(text, func(run string) string {
-		if decoded := decodeBase64(run); decoded != "" && containsAny(decoded, secrets) {
-			return redactedText
-		}
-		return run
-	})
-	for _, secret := range secrets {
-		if secret != "" {
-			sent := quote(secret) // as LOGIN has it
-			clean = strings.ReplaceAll(clean, sent[1:len(sent)-1], redactedText)
-			clean = strings.ReplaceAll(clean, secret, redactedText)
-		}
-	}
+	clean := redact(text, secrets)
 	if clean == text {
 		return err
 	}
@@ -42,21 +32,74 @@ func withoutSecrets(err error, secrets ...string) error {
 	return &out
 }
 
-func decodeBase64(s string) string {
-	for _, encoding := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
-		if decoded, err := encoding.DecodeString(strings.TrimRight(s, "=")); err == nil {
-			return string(decoded)
+// redact replaces secrets in a text, as they are, as LOGIN has them, as %q or cleanText write them, and in
+// base64. Of one that shorten cut off, what is left goes.
+func redact(text string, secrets []string) string {
+	var forms []string
+	for _, secret := range secrets {
+		if secret == "" {
+			continue
+		}
+		for _, sent := range []string{secret, unquoted(quote(secret))} {
+			for _, shown := range []string{sent, cleanText(sent)} {
+				forms = append(forms, shown, unquoted(strconv.Quote(shown)))
+			}
 		}
 	}
-	return ""
+	clean := base64Run.ReplaceAllStringFunc(text, func(run string) string {
+		if slices.ContainsFunc(decodings(run), func(decoded string) bool { return containsAny(decoded, secrets) }) {
+			return redactedText
+		}
+		return run
+	})
+	slices.SortStableFunc(forms, func(a, b string) int { return len(b) - len(a) })
+	for _, form := range forms {
+		clean = strings.ReplaceAll(clean, form, redactedText)
+	}
+	parts := strings.SplitAfter(clean, cutMark)
+	for i, part := range parts[:len(parts)-1] {
+		parts[i] = withoutBeginning(strings.TrimSuffix(part, cutMark), forms) + cutMark
+	}
+	return strings.Join(parts, "")
 }
 
-// containsAny looks for secrets that are too long to be found by chance.
-func containsAny(s string, secrets []string) bool {
-	for _, secret := range secrets {
-		if len(secret) >= 4 && strings.Contains(s, secret) {
-			return true
+func unquoted(s string) string { return s[1 : len(s)-1] }
+
+// withoutBeginning takes the beginning of a secret off the end of a text.
+func withoutBeginning(text string, forms []string) string {
+	for _, form := range forms {
+		for n := min(len(form), len(text)); n >= leastSecret-1; n-- {
+			if strings.HasSuffix(text, form[:n]) {
+				return text[:len(text)-n] + redactedText
+			}
 		}
 	}
-	return false
+	return text
+}
+
+// decodings are what a run may be the base64 of: a word may stand before it, and its end may be cut off.
+func decodings(run string) (list []string) {
+	run = strings.TrimRight(run, "=")
+	for skip := range min(4, len(run)) {
+		part := run[skip:]
+		if len(part)%4 == 1 {
+			part = part[:len(part)-1]
+		}
+		for _, encoding := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
+			if decoded, err := encoding.DecodeString(part); err == nil {
+				list = append(list, string(decoded))
+			}
+		}
+	}
+	return list
+}
+
+// leastSecret is how long what is looked for in base64 has to be, so that it is not found by chance.
+const leastSecret = 4
+
+// containsAny looks for secrets, also for one whose end was cut off.
+func containsAny(decoded string, secrets []string) bool {
+	return slices.ContainsFunc(secrets, func(secret string) bool {
+		return len(secret) >= leastSecret && (strings.Contains(decoded, secret) || withoutBeginning(decoded, []string{secret}) != decoded)
+	})
 }

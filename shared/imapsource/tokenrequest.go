@@ -149,11 +149,14 @@ func oauthError(body []byte) (code, description string) {
 	return shorten(cleanText(code)), shorten(cleanText(answer.Description))
 }
 
+// cutMark stands where a text was cut.
+const cutMark = "…"
+
 // shorten keeps an answer printable.
 func shorten(s string) string {
 	const most = 300
 	if len(s) > most {
-		s = strings.ToValidUTF8(s[:most], "") + "…"
+		s = strings.ToValidUTF8(s[:most], "") + cutMark
 	}
 	return s
 }
