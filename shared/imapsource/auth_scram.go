@@ -61,6 +61,8 @@ func (s *scramClient) Next(challenge []byte) ([]byte, error) {
 		return []byte(reply), nil
 	case strings.HasPrefix(string(challenge), "e="):
 		return nil, scramError(string(challenge))
+	case strings.HasPrefix(string(challenge), "v="):
+		return nil, s.unproven("does not prove")
 	}
 	return nil, fmt.Errorf("the server's %s message is wrong", s.name)
 }
@@ -96,6 +98,10 @@ func (s *scramClient) verify() error {
 	if s.conversation.Valid() {
 		return nil
 	}
+	return s.unproven("let us in before it proved")
+}
+
+func (s *scramClient) unproven(what string) error {
 	return &migrate.Error{Kind: migrate.Configuration, Reason: migrate.ServerUnproven,
-		Err: fmt.Errorf("the server let us in before it proved by %s that it knows the password", s.name)}
+		Err: fmt.Errorf("the server %s by %s that it knows the password", what, s.name)}
 }

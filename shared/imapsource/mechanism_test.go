@@ -166,7 +166,7 @@ func TestServersProveThemselves(t *testing.T) {
 				return next, true
 			}
 			return "v=" + base64.StdEncoding.EncodeToString(make([]byte, 32)), true
-		}, "", false},
+		}, migrate.ServerUnproven, false},
 		{"with too many iterations", func(_ *scram.ServerConversation, step int, reply string) (string, bool) {
 			if step == 0 {
 				return "", true

@@ -34,7 +34,12 @@ var refusalTexts = []struct {
 		migrate.SignIn, migrate.PasswordExpired, `Dovecot 2.3.19: [EXPIRED]; RFC 5530 section 3`},
 	{regexp.MustCompile(`(?i)cleartext logins disabled|(plain|clear)text authentication (is )?(disabled|disallowed|not allowed)|authentication disallowed on non-secure|until SSL/TLS is enabled`),
 		migrate.Configuration, migrate.ClearTextRefused, `Zimbra: "cleartext logins disabled", zm-mailbox 2b7f9787, ImapHandler.java:1676; Dovecot: "Cleartext authentication disallowed on non-secure (SSL/TLS) connections.", dovecot/core f28b5a92, src/login-common/login-common.h:14 (2.3: "Plaintext …")`},
+	{regexp.MustCompile(`(?i)mechanism (is )?(not (supported|available)|unsupported|unavailable)|(unsupported|unknown|no) ((SASL|authentication) )?mechanism`),
+		migrate.Configuration, migrate.NoMechanism, `Perdition, which offers AUTH=PLAIN: "NO AUTHENTICATE mechanism not supported, mate", thunderbird/thunderbird-android issue 9406; Dovecot: "Unsupported authentication mechanism.", dovecot/core, src/login-common; Cyrus SASL: "no mechanism available"`},
 }
+
+// refusedByBad is how servers refuse a password that answer BAD, which else is about the command.
+var refusedByBad = regexp.MustCompile(`(?i)(log ?in|log ?on|authenticat(e|ion)) (has )?(failed|failure)|(invalid|incorrect|wrong|bad) (user ?name|password|credentials)`)
 
 // refusalCodes are the response codes of RFC 5530 section 3 that say why a sign-in was refused.
 // UNAVAILABLE, LIMIT and INUSE are no refusal: see pushbacks.
@@ -53,6 +58,9 @@ var refusalCodes = map[imap.ResponseCode]struct {
 // wrong password: "LOGIN failed" is all that Cyrus, Courier, Exchange and Zimbra say. more is what the
 // server said before.
 func classifyRefusal(answer *imap.Error, more string) (migrate.Kind, migrate.Reason) {
+	if answer.Code == imap.ResponseCodeInUse {
+		return migrate.Throttled, migrate.ServerIll // whatever is locked is so by another session
+	}
 	text := string(answer.Code) + " " + answer.Text + " " + more
 	for _, rule := range refusalTexts {
 		if rule.words.MatchString(text) {
@@ -65,7 +73,7 @@ func classifyRefusal(answer *imap.Error, more string) (migrate.Kind, migrate.Rea
 	if p, ok := pushedBack(answer); ok {
 		return migrate.Throttled, p.reason
 	}
-	if answer.Type == imap.StatusResponseTypeBad {
+	if answer.Type == imap.StatusResponseTypeBad && !refusedByBad.MatchString(text) {
 		return migrate.Configuration, ""
 	}
 	return migrate.SignIn, migrate.WrongPassword

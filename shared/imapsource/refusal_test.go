@@ -56,6 +56,12 @@ func TestRefusals(t *testing.T) {
 		{"NO Your account is temporarily locked", migrate.SignIn, migrate.AccountLocked},
 		{"NO Too many login failures, try again later", migrate.SignIn, migrate.AccountLocked},
 		{"NO", migrate.SignIn, migrate.WrongPassword},
+		{"NO [INUSE] Mailbox is locked by another session", migrate.Throttled, migrate.ServerIll},
+		// MessageVortex: ImapCommandAuthenticate.java.
+		{"BAD login failed", migrate.SignIn, migrate.WrongPassword},
+		{"BAD Invalid Credentials", migrate.SignIn, migrate.WrongPassword},
+		// iCloud, of an empty password: kazu-yamamoto/Mew issue 220.
+		{"BAD tag LOGIN username password", migrate.Configuration, ""},
 		{"BAD unknown", migrate.Configuration, ""},
 	} {
 		tries := 0

@@ -2,6 +2,7 @@ package imapsource
 
 import (
 	"errors"
+	"maps"
 	"strconv"
 	"strings"
 
@@ -11,7 +12,8 @@ import (
 	"mailferry/shared/migrate"
 )
 
-// signIn authenticates behind the greeting, once: a server may count each try towards a lock.
+// signIn authenticates behind the greeting, once: a server may count each try towards a lock. Where it says that
+// it does not have the mechanism that it offers, it has looked at no password, and the next one is tried.
 func (d *dialogue) signIn(endpoint migrate.Endpoint, c credential) error {
 	caps, err := d.capabilities()
 	if err != nil {
@@ -21,17 +23,39 @@ func (d *dialogue) signIn(endpoint migrate.Endpoint, c credential) error {
 		return &migrate.Error{Kind: migrate.SignIn, Err: errors.New("the login or the password holds a NUL")}
 	}
 	m, err := chooseMechanism(endpoint, c, caps)
-	if err != nil {
-		return err
+	for err == nil {
+		if err = d.signInBy(m, endpoint, c, caps); !mayGoOn(err, m, endpoint) {
+			return err
+		}
+		caps = maps.Clone(caps)
+		delete(caps, m.offer)
+		next, none := chooseMechanism(endpoint, c, caps)
+		if none != nil {
+			return err
+		}
+		m, err = next, nil
+		d.wire.forgetStatus()
 	}
+	return err
+}
+
+// mayGoOn reports whether another mechanism may be tried: none that shows a password in clear text in place of one
+// that does not.
+func mayGoOn(err error, m mechanism, endpoint migrate.Endpoint) bool {
+	chosen := endpoint.Auth == "auto" || endpoint.Auth == ""
+	return chosen && m.name != "login" && migrate.ReasonOf(err) == migrate.NoMechanism && (endpoint.Security != migrate.SecurityNone || !m.challenge)
+}
+
+func (d *dialogue) signInBy(m mechanism, endpoint migrate.Endpoint, c credential, caps imap.CapSet) error {
 	if m.name == "login" && !caps.Has(imap.CapLoginDisabled) {
-		err = d.login(c.login, c.password)
+		err := d.login(c.login, c.password)
 		return signInError(err, endpoint, m, d.wire.lastStatus())
 	}
 	client, err := m.client(c)
 	if err != nil {
 		return err
 	}
+	d.caps = caps // they say whether an initial response is taken
 	err = d.authenticate(client)
 	more := d.wire.lastStatus()
 	if b, ok := client.(*bearer); ok && b.refused != "" {

@@ -67,6 +67,46 @@ func TestMechanisms(t *testing.T) {
 	}
 }
 
+// Perdition offers AUTH=PLAIN for the server behind it and takes LOGIN only: the answer is of
+// thunderbird/thunderbird-android issue 9406. A password that was looked at is not tried again.
+func TestMechanismThatIsOfferedInVain(t *testing.T) {
+	const inVain = "NO AUTHENTICATE mechanism not supported, mate"
+	for _, c := range []struct {
+		name, caps, auth, answer, want string
+		reason                         migrate.Reason
+	}{
+		{"perdition", "AUTH=PLAIN AUTH=LOGIN SASL-IR", "auto", inVain, "AUTHENTICATE PLAIN LOGIN", ""},
+		{"without LOGIN", "AUTH=PLAIN LOGINDISABLED SASL-IR", "auto", inVain, "AUTHENTICATE PLAIN", migrate.NoMechanism},
+		{"LOGIN by SASL", "AUTH=PLAIN AUTH=LOGIN LOGINDISABLED", "auto", inVain, "AUTHENTICATE PLAIN AUTHENTICATE LOGIN", migrate.NoMechanism},
+		{"when one is wanted", "AUTH=PLAIN SASL-IR", "plain", inVain, "AUTHENTICATE PLAIN", migrate.NoMechanism},
+		{"a challenge in clear text", "AUTH=PLAIN AUTH=CRAM-MD5", "auto", inVain, "AUTHENTICATE CRAM-MD5", migrate.NoMechanism},
+		{"a refused password", "AUTH=PLAIN AUTH=LOGIN SASL-IR", "auto", "NO AUTHENTICATE failed", "AUTHENTICATE PLAIN", migrate.WrongPassword},
+	} {
+		var sent []string
+		e := scripted(t, "* OK [CAPABILITY IMAP4rev1 "+c.caps+"] perdition ready", func(p *peer, tag, command string) bool {
+			words := strings.Fields(command)
+			switch words[0] {
+			case "AUTHENTICATE":
+				sent = append(sent, words[:2]...)
+				p.send("%s %s\r\n", tag, c.answer)
+			case "LOGIN":
+				sent = append(sent, "LOGIN")
+				p.send("%s OK in\r\n", tag)
+			default:
+				return false
+			}
+			return true
+		})
+		e.Auth = c.auth
+		if err := tryDial(t, e); migrate.ReasonOf(err) != c.reason || (err == nil) != (c.reason == "") {
+			t.Errorf("%s: %v, want %q", c.name, err, c.reason)
+		}
+		if got := strings.Join(sent, " "); got != c.want {
+			t.Errorf("%s: sent %s, want %s", c.name, got, c.want)
+		}
+	}
+}
+
 func TestGreetingsThatTurnAway(t *testing.T) {
 	ignore := func(*peer, string, string) bool { return false }
 	wantKind(t, tryDial(t, scripted(t, "* BYE Too many connections", ignore)), migrate.Throttled)
