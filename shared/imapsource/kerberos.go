@@ -94,6 +94,7 @@ var kdcErrors = []struct {
 	{regexp.MustCompile(`KDC_ERR_CLIENT_REVOKED`), migrate.SignIn, migrate.AccountLocked},
 	{regexp.MustCompile(`KDC_ERR_KEY_EXPIRED`), migrate.SignIn, migrate.PasswordExpired},
 	{regexp.MustCompile(`KRB_AP_ERR_SKEW|clock skew`), migrate.Configuration, migrate.ClockSkew},
+	{regexp.MustCompile(`KDC_ERR_SVC_UNAVAILABLE`), migrate.Unreachable, ""},
 	{regexp.MustCompile(`KDC_ERR_|no KDC|keytab|KDCs`), migrate.Configuration, ""},
 }
 

@@ -128,6 +128,10 @@ func connectionReason(err error) (migrate.Kind, migrate.Reason) {
 	switch {
 	case errors.As(err, &notTLS):
 		return migrate.Configuration, migrate.NotTLS
+	case strings.Contains(text, "parse certificate"), strings.Contains(text, "keys are insecure"):
+		return migrate.Configuration, migrate.CertUnreadable
+	case strings.Contains(text, "unrecognized name"): // the server has no certificate for the host's name
+		return migrate.Configuration, migrate.CertWrongName
 	case strings.Contains(text, "protocol version"), strings.Contains(text, "handshake failure"), strings.Contains(text, "insufficient security"):
 		return migrate.Configuration, migrate.TLSTooOld
 	case errors.As(err, &dns) && dns.IsNotFound:

@@ -2,13 +2,16 @@ package imapsource
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/hex"
 	"encoding/pem"
 	"errors"
 	"math/big"
@@ -134,6 +137,39 @@ func TestCertificates(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A certificate that breaks the rules can be pinned as far as it can be read: old servers have serial numbers
+// below zero. One that cannot is no broken connection.
+func TestMalformedCertificates(t *testing.T) {
+	pair, cert := certificate(t, func(*x509.Certificate) {})
+	negative := bytes.Replace(cert.Raw, []byte{2, 1, 7}, []byte{2, 1, 0xf7}, 1)
+	for name, c := range map[string]struct {
+		raw    []byte
+		reason migrate.Reason
+		pinned migrate.Reason
+	}{
+		"negative": {negative, migrate.UnknownAuthority, ""},
+		"cut":      {cert.Raw[:len(cert.Raw)-1], migrate.CertUnreadable, migrate.CertUnreadable},
+	} {
+		e := overTLS(t, &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{c.raw}, PrivateKey: pair.PrivateKey}}}, migrate.SecurityTLS)
+		if err := tryDial(t, e); migrate.ReasonOf(err) != c.reason || migrate.KindOf(err) != migrate.Configuration {
+			t.Errorf("%s: %v", name, err)
+		}
+		sum := sha256.Sum256(c.raw)
+		e.Fingerprint = hex.EncodeToString(sum[:])
+		if err := tryDial(t, e); migrate.ReasonOf(err) != c.pinned || (err == nil) != (c.pinned == "") {
+			t.Errorf("%s, pinned: %v", name, err)
+		}
+	}
+}
+
+// A server that has no certificate for the host's name may say so instead of showing another.
+func TestServerWithoutTheName(t *testing.T) {
+	e := overTLS(t, &tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return nil, nil }}, migrate.SecurityTLS)
+	if err := tryDial(t, e); migrate.ReasonOf(err) != migrate.CertWrongName || migrate.KindOf(err) != migrate.Configuration {
+		t.Errorf("got %v", err)
 	}
 }
 

@@ -22,11 +22,12 @@ const (
 	NoMechanism      Reason = "no-mechanism"             // no way to sign in that both sides have
 	ServerUnproven   Reason = "server-unproven"          // the server did not prove that it knows the password
 	SettingMissing   Reason = "setting-missing"          // an app setting that the endpoint names
-	ClockSkew        Reason = "clock-skew"               // of Kerberos
+	ClockSkew        Reason = "clock-skew"               // of Kerberos, or of a service account's request
 	UnknownAuthority Reason = "unknown-authority"        // nobody trusted signed the certificate
 	CertExpired      Reason = "certificate-expired"      // or not valid yet
 	CertWrongName    Reason = "certificate-wrong-name"   // it is another server's
 	CertChanged      Reason = "certificate-not-pinned"   // it is not the one the endpoint pins
+	CertUnreadable   Reason = "certificate-malformed"    // or its key is too short; a pin does not make up for it
 	CertOther        Reason = "certificate-invalid"      // anything else
 	TLSTooOld        Reason = "tls-too-old"              // no version or cipher suite that both sides allow
 	NotTLS           Reason = "not-tls"                  // the port speaks something else
@@ -64,11 +65,12 @@ var reasonAdvice = map[Reason]string{
 	NoMechanism:      "Set the endpoint's auth to one of those the server offers, or its security to tls or starttls: servers often offer more there.",
 	ServerUnproven:   "Check that host and port are the right server's: it let us in without proof that it knows the password.",
 	SettingMissing:   "Add the app setting that is named; the mailbox is tried again every five minutes.",
-	ClockSkew:        "Set the clocks of this machine, the KDC and the source server right.",
+	ClockSkew:        "Set the clocks of this machine, and of the KDC and the source server where there is one, right.",
 	UnknownAuthority: "If this certificate is the right server's, put its authority into the endpoint's ca, or its SHA-256 into fingerprint.",
 	CertExpired:      "Renew the server's certificate, or put its SHA-256 into the endpoint's fingerprint if it is the right server's.",
 	CertWrongName:    "Set the endpoint's host to a name of the certificate, or put its SHA-256 into fingerprint if it is the right server's.",
 	CertChanged:      "If the server's certificate was renewed, put the new SHA-256 into the endpoint's fingerprint; else somebody may be in between.",
+	CertUnreadable:   "Give the server a new certificate, of its own making if need be: this one is malformed or its key is too short, and no setting makes up for that.",
 	CertOther:        "If this certificate is the right server's, put its SHA-256 into the endpoint's fingerprint.",
 	TLSTooOld:        "Set the endpoint's minTLS to 1.0 if the server cannot be updated; that also allows the old cipher suites.",
 	NotTLS:           "The server does not speak TLS on this port: check the endpoint's port and security (tls is usually 993, starttls 143).",
