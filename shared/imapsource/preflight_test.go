@@ -64,8 +64,9 @@ func TestPreflightOfDovecot(t *testing.T) {
 		fmt.Sprint(s[0].Received) != "[received-header date-header]" {
 		t.Errorf("spoilt dates: %+v", s)
 	}
-	if got, want := fmt.Sprint(status.Same), "[{40 [anna@example.test: Team bert@example.test: Annas team] 0}]"; got != want {
-		t.Errorf("same folders: %s, want %s", got, want)
+	const same = "[{40 [anna@example.test: Team bert@example.test: Annas team] 0}]"
+	if got := fmt.Sprint(status.Same); got != same {
+		t.Errorf("same folders: %s, want %s", got, same)
 	}
 	app.describe(t, `,"received":["received-header","date-header"]`)
 	if err := migrate.OrderPreflight(t.Context(), app.Drop, app.Store, "old", "wave"); err != nil {
@@ -82,6 +83,10 @@ func TestPreflightOfDovecot(t *testing.T) {
 	}
 	if err := migrate.OrderStart(t.Context(), app.Store, "old", "wave"); err != nil {
 		t.Fatal(err)
+	}
+	app.moveOne(t)
+	if status, err = migrate.Detail(t.Context(), app.Store, "old", "wave"); err != nil || status.States[migrate.Synced] != 1 || fmt.Sprint(status.Same) != same {
+		t.Errorf("when one was moved: %+v, %v, want %s", status, err, same)
 	}
 	app.work(t, func(c *migrate.Checkpoint) bool { return c.Phase == migrate.Waiting && c.State == migrate.Synced })
 	for id, b := range app.boxes {
@@ -133,6 +138,24 @@ func (a *app) describe(t *testing.T, more string) {
 	content := fmt.Appendf(nil, `{"host":%q,"port":%d,"ca":%q,"preflight":true%s}`, a.source.Host, a.source.Port, a.source.CA, more)
 	if _, err := a.Drop.Put(t.Context(), "old/endpoint.json", content, nil, migrate.Condition{}); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// moveOne runs one of the mailboxes that are woken; the others are woken again.
+func (a *app) moveOne(t *testing.T) {
+	t.Helper()
+	if err := a.Planner.Tick(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	woken := a.queue.Drain()
+	if err := a.Run(t.Context(), t.Context(), woken[0]); err != nil {
+		t.Fatal(err)
+	}
+	a.queue.Drain()
+	for _, w := range woken[1:] {
+		if err := a.queue.Wake(t.Context(), w, time.Time{}); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

@@ -405,6 +405,37 @@ func TestSameFolders(t *testing.T) {
 	})
 }
 
+// TestSameFolderInPreflight points out a folder that a mailbox shows that was moved, and one that was looked
+// at, also where a filter leaves some of it out, but not where nothing tells its messages from others.
+func TestSameFolderInPreflight(t *testing.T) {
+	for size, want := range map[migrate.Size]string{0: "[{20 [ann@example.com: Team bob@example.com: Annas team] 0}]",
+		300: "[{20 [ann@example.com: Team bob@example.com: Annas team] 0}]", 10: "[]"} {
+		bubble(t, fmt.Sprint(size), func(t *testing.T, w *migratetest.World) {
+			look := false
+			w.Endpoint = func(e *migrate.Endpoint) { e.Preflight, e.MaxSize = look, size }
+			fill := func(login, team string) {
+				b := w.AddMailbox(t, login)
+				shown, own := b.Source.AddFolder("", team), b.Source.AddFolder("", "Own")
+				for i := range 20 {
+					shown.Add(migratetest.Message(fmt.Sprint("t", i), "team", 200+10*i), received)
+					own.Add(migratetest.Message(fmt.Sprint(login, i), "own", 200), received)
+				}
+			}
+			fill("ann", "Team")
+			w.Settle(t)
+			look = true
+			fill("bob", "Annas team")
+			w.Run(t, time.Hour, func() bool {
+				p := w.Checkpoint(t, migrate.NewMailboxID(migratetest.EndpointName, "bob", "guid-of-bob")).Preflight
+				return p != nil && !p.At.IsZero()
+			})
+			if got := fmt.Sprint(detailOf(t, w).Same); got != want {
+				t.Errorf("with maxSize %d: %s, want %s", size, got, want)
+			}
+		})
+	}
+}
+
 // TestFoldersInChaos has folders come, go, be renamed, renumbered and mapped anew between syncs, with
 // kills: each message is at the target once, whatever became of its folder.
 func TestFoldersInChaos(t *testing.T) {

@@ -41,7 +41,8 @@ type LookedFolder struct {
 	Sampled int            `json:"sampled,omitempty"` // messages whose header was read
 	Days    []ReceivedDay  `json:"days,omitempty"`    // of the sample, those with messages astray
 	Large   []LargeMessage `json:"large,omitempty"`   // those of TooLarge, the largest first
-	Print   string         `json:"print,omitempty"`   // of UIDVALIDITY, UIDs and some messages
+	Alike   string         `json:"alike,omitempty"`   // of UIDVALIDITY and UIDs
+	Print   string         `json:"print,omitempty"`   // of some messages
 	Trouble string         `json:"trouble,omitempty"` // why it could not be looked into
 	Breaks  int            `json:"breaks,omitempty"`  // connections that broke over it
 	Looked  bool           `json:"looked,omitempty"`

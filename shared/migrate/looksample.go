@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"time"
 )
 
 // How many messages pre-flight reads the headers of.
@@ -67,26 +66,47 @@ func (m *mailboxRun) sample(f *LookedFolder, quota int) (UIDSet, error) {
 		seen.add(info, received)
 		days.add(received, header)
 		if prints.Contains(info.UID) {
-			keys[info.UID] = ReadFingerprint(header, time.Time{}, m.Words).Key()
+			keys[info.UID] = ""
+			if !m.endpoint.leaves(info, received) {
+				keys[info.UID] = ReadFingerprint(header, received, m.Words).Key()
+			}
 		}
 		return nil
 	})
 	if err != nil {
 		return uids, err
 	}
-	f.Sampled, f.Days, f.Print = seen.messages, days.days(), ""
-	if len(keys) >= minSame && len(keys) == prints.Len() {
-		f.Print = folderPrint(state, uids, keys)
+	f.Sampled, f.Days, f.Alike, f.Print = seen.messages, days.days(), "", ""
+	if print := folderPrint(keys); print != "" && len(keys) == prints.Len() {
+		f.Alike, f.Print = alike(state.UIDValidity, uids), print
 	}
 	f.take(seen)
 	return uids, nil
 }
 
-// folderPrint tells folders apart by what Open said of them, their UIDs and the fingerprints of some
-// messages: equal ones are one folder that several mailboxes show.
-func folderPrint(state FolderState, uids UIDSet, keys map[UID]string) string {
+// alike is what folders share that may be one.
+func alike(validity uint32, uids UIDSet) string {
+	return shortSum(validity, uids.Ranges())
+}
+
+// folderPrint tells folders apart that are alike by some messages: their keys as the ledger has them, empty
+// for one that is left out. Nothing is returned for too few.
+func folderPrint(keys map[UID]string) string {
+	known := 0
+	for _, key := range keys {
+		if key != "" {
+			known++
+		}
+	}
+	if known < minSame {
+		return ""
+	}
+	return shortSum(keys) // maps print in the order of their keys
+}
+
+func shortSum(values ...any) string {
 	sum := sha256.New()
-	fmt.Fprintln(sum, state.UIDValidity, uids.Ranges(), keys) // maps print in the order of their keys
+	fmt.Fprintln(sum, values...)
 	return hex.EncodeToString(sum.Sum(nil)[:8])
 }
 

@@ -2,7 +2,6 @@ package migrate
 
 import (
 	"context"
-	"fmt"
 	"hash/maphash"
 	"slices"
 	"strings"
@@ -27,8 +26,8 @@ const (
 // sight is a folder of a mailbox, each by its place in a list.
 type sight struct{ mailbox, folder int32 }
 
-// sameFinder finds folders of several mailboxes that are one: by pre-flight's prints, or by what the
-// ledgers have of UIDVALIDITY, UIDs and messages. It keeps some octets of each folder.
+// sameFinder finds folders of several mailboxes that are one, by UIDVALIDITY, UIDs and some messages: as
+// pre-flight saw them, or as checkpoint and ledger have them. It keeps some octets of each folder.
 type sameFinder struct {
 	seed  maphash.Seed
 	first map[uint64]sight
@@ -56,19 +55,19 @@ func (s *sameFinder) see(mailbox int, c *Checkpoint, report *PreflightReport) {
 	}
 }
 
-// printsOf tells the folders of a report, or else of a checkpoint; nothing stands for one that is not
-// compared.
+// printsOf tells with which others the folders of a report, or else of a checkpoint, may be one; nothing
+// stands for one that is not compared.
 func printsOf(c *Checkpoint, report *PreflightReport) (prints []string) {
 	if report != nil {
 		for _, f := range report.Folders {
-			prints = append(prints, f.Print)
+			prints = append(prints, f.Alike)
 		}
 		return prints
 	}
 	for _, f := range c.Folders {
 		print := ""
 		if f.Done.Len() >= minSame && !f.Gone && !f.View && f.Use == "" {
-			print = fmt.Sprint(f.UIDValidity, " ", f.Done)
+			print = alike(f.UIDValidity, f.Done)
 		}
 		prints = append(prints, print)
 	}
@@ -132,28 +131,25 @@ func exactPrint(ctx context.Context, s Store, c *Checkpoint, report *PreflightRe
 	address := c.Mailbox.Target.Address + ": "
 	if report != nil {
 		f := report.Folders[i]
-		return "looked " + prints[i], address + f.Path, f.Messages, nil
+		return prints[i] + f.Print, address + f.Path, f.Messages, nil
 	}
 	f := c.Folders[i]
 	print, err = ledgerPrint(ctx, s, c.Mailbox.ID, f)
-	return prints[i] + " " + print, address + joinPath(f.Path), f.Done.Len(), err
+	if print != "" {
+		print = prints[i] + print
+	}
+	return print, address + joinPath(f.Path), f.Done.Len(), err
 }
 
-// ledgerPrint tells the messages of a folder by those with the lowest UIDs.
+// ledgerPrint tells a folder from those that are alike by the messages that pre-flight would take.
 func ledgerPrint(ctx context.Context, s Store, id MailboxID, f *FolderCursor) (string, error) {
-	const sample = 16
-	lowest := make(map[UID]string)
+	sample, keys := spread(f.Done, sampleLeast), make(map[UID]string)
 	err := readLedger(ctx, s, id, f, func(r Record) {
-		lowest[r.UID] = r.Key
-		if len(lowest) > sample {
-			top := UID(0)
-			for u := range lowest {
-				top = max(top, u)
-			}
-			delete(lowest, top)
+		if sample.Contains(r.UID) {
+			keys[r.UID] = r.Key
 		}
 	})
-	return fmt.Sprint(lowest), err // maps print in the order of their keys
+	return folderPrint(keys), err
 }
 
 // blobsAtOnce is how many mailboxes of a batch are read at once.
