@@ -205,7 +205,8 @@ func (c *compiledRules) mapped(from []string, role rolePath) (to []string, merge
 	for _, m := range c.mappings {
 		if to, ok := m.from.replace(from, role, m.To); ok {
 			path := splitPath(to)
-			return path, m.Merge, len(path) > 0
+			// An expression that fits the empty text, such as "( old)?$", fits every folder and changes few.
+			return path, m.Merge, len(path) > 0 && (m.from.re == nil || !slices.Equal(path, from))
 		}
 	}
 	return nil, false, false

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -157,6 +158,54 @@ func TestNewRulesMovePlaces(t *testing.T) {
 			t.Errorf("verification: %+v", v)
 		}
 	})
+}
+
+// TestNewRulesInMidWrite kills the process at each side effect, and lets new rules be there when the next one
+// begins: nothing comes twice, and nothing is lost that is to come.
+func TestNewRulesInMidWrite(t *testing.T) {
+	for name, change := range map[string]func(*migrate.Endpoint){
+		"map": func(e *migrate.Endpoint) { e.FolderMap = []migrate.FolderMapping{{From: "a", To: "#Archive#/old"}} },
+		"swap": func(e *migrate.Endpoint) {
+			e.FolderMap = []migrate.FolderMapping{{From: "a", To: "b"}, {From: "b", To: "a"}}
+		},
+		"below":   func(e *migrate.Endpoint) { e.TargetFolder = "Old" },
+		"exclude": func(e *migrate.Endpoint) { e.ExcludeFolders = []string{"a"} },
+	} {
+		total := 0
+		for k := 0; k <= total; k++ {
+			bubble(t, fmt.Sprint(name, k), func(t *testing.T, w *migratetest.World) {
+				w.Kills = []int{k}
+				b := w.AddMailbox(t, "ann")
+				for _, name := range []string{"a", "b"} {
+					f := b.Source.AddFolder("", name)
+					for i := range 3 {
+						mail(f, fmt.Sprint(name, i))
+					}
+				}
+				var once sync.Once
+				w.Store.Before = func(string, string) error {
+					if k > 0 && w.Effects() >= k {
+						once.Do(func() { setEndpoint(t, w, change) })
+					}
+					return nil
+				}
+				w.Settle(t)
+				w.Sync(t)
+				if k == 0 {
+					total = w.Effects()
+				}
+				copies := make(map[string]int)
+				for _, m := range b.Target.Messages() {
+					copies[m.Subject()]++
+				}
+				for _, subject := range []string{"a0", "a1", "a2", "b0", "b1", "b2"} {
+					if n := copies[subject]; n > 1 || n == 0 && (name != "exclude" || subject[0] == 'b') {
+						t.Errorf("%s came %d times", subject, n)
+					}
+				}
+			})
+		}
+	}
 }
 
 // TestMappingThatCollidesStopsBeforeAnyWrite and goes on once it is mended.

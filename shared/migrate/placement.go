@@ -100,7 +100,9 @@ func layOut(listed []SourceFolder, rules *compiledRules, cursors []*FolderCursor
 	}
 	there := make(map[string][]string) // path by name: not always the same one, see imapsource's guessPrefix
 	for _, f := range listed {
-		there[f.Name] = f.Path
+		if there[f.Name] == nil || f.Selectable { // what is only on the way may have the name of another
+			there[f.Name] = f.Path
+		}
 	}
 	for _, here := range []bool{true, false} { // a folder that went away leaves its path to another
 		for _, c := range cursors {

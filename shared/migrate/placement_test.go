@@ -100,6 +100,7 @@ func TestPlacement(t *testing.T) {
 		{"a mapping to the name it has is one, too", FolderRules{TargetFolder: "Old", FolderMap: []FolderMapping{{From: "Sent", To: "Sent"}}}, box("Sent=sent", "Out=sent"), []string{"Sent:Sent", "Out:Old>Out"}},
 		{"and over a role", FolderRules{FolderMap: []FolderMapping{{From: "Sent", To: "Sent"}}}, box("Sent=sent", "Sent>a", "Out=sent"), []string{"Sent:Sent", "Sent>a:Sent>a", "Out:[sent]"}},
 		{"a prefix that is taken off", FolderRules{FolderMap: []FolderMapping{{From: "re:^Mail/", To: ""}}}, box("Mail>Inbox", "Mail>INBOX>x", "Mail>a"), []string{"Mail>Inbox:[inbox]", "Mail>INBOX>x:[inbox]>x", "Mail>a:a"}},
+		{"an expression that changes few", FolderRules{FolderMap: []FolderMapping{{From: "re:( old)?$", To: ""}}}, box("INBOX=inbox", "Sent=sent", "Work old", "a"), []string{"INBOX:[inbox]", "Sent:[sent]", "Work old:Work", "a:a"}},
 		{"groups by number and name", FolderRules{FolderMap: []FolderMapping{{From: `re:^(?P<year>\d+)-(.*)$`, To: "${2}_${year}_$$"}}}, box("2019-a"), []string{"2019-a:a_2019_$"}},
 		{"a name that looks like an expression", FolderRules{ExcludeFolders: []string{`\re: a`}}, box("re: a", "b"), []string{"re: a:-", "b:b"}},
 		{"below a well-known folder", FolderRules{TargetFolder: "#Archive#/old"}, box("INBOX=inbox"), []string{"INBOX:[archive]>old>INBOX"}},
@@ -148,14 +149,16 @@ func TestMappingsThatCollide(t *testing.T) {
 // TestPlaceOutlivesThePath: where a server does not tell its namespaces, the prefix is guessed from the list,
 // and one more folder changes the paths of all others.
 func TestPlaceOutlivesThePath(t *testing.T) {
-	list := box("INBOX=inbox", "INBOX>Sub>a", "INBOX>b", "Top")
+	list := box("INBOX=inbox", "INBOX>Sub>a", "INBOX>b", "Top", "x/y", "x>y!", "x>y>z")
+	list[5].Name = "x/y" // on a server that parts names by "."
 	for i, path := range [][]string{{"Sub", "a"}, {"b"}} {
 		list[i+1].Name = "INBOX." + strings.Join(path, ".")
 	}
 	got, err := placed(t, FolderRules{}, list,
 		&FolderCursor{Name: "INBOX.Sub.a", Path: []string{"Sub", "a"}, Place: []string{"Sub", "a"}, Target: TargetFolder{ID: "1"}},
-		&FolderCursor{Name: "INBOX.b", Path: []string{"b"}, Place: []string{"b (2)"}, Target: TargetFolder{ID: "2"}})
-	if want := "INBOX:[inbox]\nINBOX.Sub.a:Sub>a\nINBOX.b:b (2)\nTop:Top"; err != nil || got != want {
+		&FolderCursor{Name: "INBOX.b", Path: []string{"b"}, Place: []string{"b (2)"}, Target: TargetFolder{ID: "2"}},
+		&FolderCursor{Name: "x/y", Path: []string{"x/y"}, Place: []string{"x_y (2)"}, Target: TargetFolder{ID: "3"}})
+	if want := "INBOX:[inbox]\nINBOX.Sub.a:Sub>a\nINBOX.b:b (2)\nTop:Top\nx/y:x_y (2)\nx>y>z:x>y>z"; err != nil || got != want {
 		t.Errorf("got\n%s\n%v, want\n%s", got, err, want)
 	}
 }
