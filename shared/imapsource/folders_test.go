@@ -90,6 +90,8 @@ func TestFolderMapping(t *testing.T) {
 		{"INBOX in another case", mapped(tree{personal: "INBOX."}, dotted("Inbox.x")), "x"},
 		{"INBOX in two cases", mapped(tree{}, mb("Inbox"), mb("INBOX/Sent"), mb("inbox/b/c"), mb("INBOXes/inbox")), "INBOX=inbox INBOX>b! INBOX>b>c INBOX>Sent=sent INBOXes! INBOXes>inbox"},
 		{"two own namespaces and a shared one without a prefix", mapped(ownSpaces(true, "INBOX.", "Mail.", ""), dotted("INBOX"), dotted("INBOX.a"), dotted("Mail.b"), dotted("pub.c")), "INBOX=inbox a Mail! Mail>b pub!@shared pub>c@shared"},
+		{"a prefix without its delimiter", mapped(ownSpaces(false, "INBOX"), dotted("INBOX"), dotted("INBOX.a"), dotted("INBOXes")), "INBOX=inbox a INBOXes"},
+		{"a root below INBOX, in another case", mapped(tree{root: "Inbox/old"}, mb("INBOX"), mb("INBOX/old/a"), mb("INBOX/older")), "a"},
 		{"views below the prefix", mapped(ownSpaces(false, "INBOX.", "INBOX.virtual."), dotted("INBOX"), dotted("INBOX.a"), dotted("INBOX.virtual.All", imap.MailboxAttrAll), dotted("INBOX.virtual.New"), dotted("INBOX.virtually")),
 			"INBOX=inbox a virtual! virtual>All=all virtual>New=virtual virtually"},
 		{"decomposed names are composed", mapped(tree{}, mb("Entwu\u0308rfe")), "Entwürfe=drafts"},

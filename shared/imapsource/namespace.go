@@ -34,6 +34,9 @@ func (t *tree) namespaces(n *imap.NamespaceData) {
 	if len(n.Personal) > 0 {
 		t.guess = false
 		t.personal = decodedPrefix(n.Personal[0].Prefix)
+		if end := string(n.Personal[0].Delim); t.personal != "" && n.Personal[0].Delim != 0 && !strings.HasSuffix(t.personal, end) {
+			t.personal += end // else INBOX itself would be the prefix, and no folder
+		}
 	}
 	for _, s := range n.Personal[min(1, len(n.Personal)):] {
 		prefix := decodedPrefix(s.Prefix)
@@ -174,9 +177,9 @@ func hasPrefix(name, prefix string) bool {
 }
 
 func (t *tree) pathBelowRoot(name string, delimiter rune) (path []string, ok bool) {
-	whole := segments(name, delimiter)
-	own := segments(t.withoutPrefix(name), delimiter)
-	for _, root := range [][]string{segments(t.root, delimiter), segments(t.root, '/')} {
+	whole := underInbox(segments(name, delimiter))
+	own := underInbox(segments(t.withoutPrefix(name), delimiter))
+	for _, root := range [][]string{underInbox(segments(t.root, delimiter)), underInbox(segments(t.root, '/'))} {
 		for _, path := range [][]string{whole, own} {
 			if len(path) >= len(root) && slices.Equal(path[:len(root)], root) {
 				return path[len(root):], true
