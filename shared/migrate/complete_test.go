@@ -187,7 +187,7 @@ func TestDeadLetters(t *testing.T) {
 			if n == 20 {
 				t.Fatal("it is woken for ever")
 			}
-			time.Sleep(2 * time.Minute)
+			time.Sleep(2 * time.Minute << n) // see TestLostWakeUpsAreSentAgain
 			if err := p.Tick(t.Context()); err != nil {
 				t.Fatal(err)
 			}

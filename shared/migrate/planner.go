@@ -109,7 +109,7 @@ func (p *Planner) Fill(ctx context.Context, name string) error {
 	var lost []MailboxID
 	err = Summaries(ctx, p.Store, name, func(s Summary) error {
 		switch {
-		case s.Phase != Waiting && now.Sub(s.Since) < p.Grace:
+		case s.Phase != Waiting && now.Sub(s.Since) < p.patience(s):
 			active++
 		case s.Phase != Waiting:
 			lost = append(lost, s.ID)
@@ -137,6 +137,16 @@ func (p *Planner) Fill(ctx context.Context, name string) error {
 		return err
 	}
 	return p.wakeFirst(ctx, name, waiting, room.runs-active)
+}
+
+// patience is how long nothing may be heard of a mailbox. A wake-up need not be lost because it waits in the
+// queue, such as while few instances are up for many slots, and one that is sent anew waits behind all
+// others: each is given twice as long as the last.
+func (p *Planner) patience(s Summary) time.Duration {
+	if s.Phase == Woken {
+		return p.Grace << min(s.Restores, maxRestores)
+	}
+	return p.Grace
 }
 
 // order sorts: completing, overdue incremental, pre-flight, then the rest, each by the time it became due.

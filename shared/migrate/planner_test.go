@@ -189,3 +189,42 @@ func TestOneEndpointsTrouble(t *testing.T) {
 		}
 	})
 }
+
+// TestWakeUpsThatWait has one run at a time for many slots, so that wake-ups wait far longer than the grace:
+// no mailbox is given up for that.
+func TestWakeUpsThatWait(t *testing.T) {
+	bubble(t, "", func(t *testing.T, w *migratetest.World) {
+		w.Slots, w.Runs, w.Grace = 30, 1, 2*time.Minute
+		for i := range 30 {
+			b := w.AddMailbox(t, fmt.Sprint("user", i))
+			b.Source.Latency = 10 * time.Second
+			for j := range 40 {
+				b.Source.Folder("INBOX").Add(migratetest.Message(fmt.Sprint(i, "-", j), "letter", 300), received)
+			}
+		}
+		w.Settle(t)
+		for _, b := range w.Boxes {
+			w.CheckExact(t, b)
+			wantState(t, w, b, migrate.Synced)
+		}
+	})
+}
+
+// TestLostWakeUpsAreSentAgain within the grace, then within twice as long each time.
+func TestLostWakeUpsAreSentAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, p := planned(t, 3, map[string]func(*migrate.Checkpoint){"a": func(*migrate.Checkpoint) {}})
+		began, sent := time.Now(), []time.Duration(nil)
+		for range 64 {
+			tick(t, p)
+			if len(woken(t, w)) > 0 {
+				sent = append(sent, time.Since(began))
+			}
+			time.Sleep(time.Minute)
+		}
+		want := []time.Duration{0, time.Minute, 3 * time.Minute, 7 * time.Minute, 15 * time.Minute, 31 * time.Minute, 63 * time.Minute}
+		if !slices.Equal(sent, want) {
+			t.Errorf("sent after %v", sent)
+		}
+	})
+}

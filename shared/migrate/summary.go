@@ -16,6 +16,7 @@ type Summary struct {
 	Seq       int64
 	Due       time.Time
 	Since     time.Time
+	Restores  int
 	Kind      Kind
 	Messages  int
 	Total     int
@@ -32,6 +33,9 @@ func (c *Checkpoint) metadata() map[string]string {
 		"batch": c.Mailbox.Batch, "total": strconv.Itoa(c.Total()), "octets": strconv.FormatInt(n.Octets, 10),
 		"migrated": strconv.Itoa(n.Migrated), "found": strconv.Itoa(n.Found),
 		"skipped": strconv.Itoa(n.Skipped), "failed": strconv.Itoa(n.Failed),
+	}
+	if c.Restores > 0 {
+		m["restores"] = strconv.Itoa(c.Restores)
 	}
 	if c.Problem != nil {
 		m["kind"] = string(c.Problem.Kind)
@@ -57,7 +61,7 @@ func summarize(endpoint string, e Entry) (Summary, bool) {
 	c := Counts{int(number("migrated")), int(number("found")), int(number("skipped")), int(number("failed")), number("octets")}
 	return Summary{
 		ID: id, Tag: e.ETag, Batch: m["batch"], State: State(m["state"]), Phase: Phase(m["phase"]), Seq: number("seq"),
-		Due: moment("due"), Since: moment("since"), Kind: Kind(m["kind"]),
+		Due: moment("due"), Since: moment("since"), Restores: int(number("restores")), Kind: Kind(m["kind"]),
 		Messages: c.Messages(), Total: int(number("total")), Octets: c.Octets, Counts: c, Preflight: parsePreflight(m["preflight"]),
 	}, true
 }
