@@ -150,6 +150,8 @@ func (p *Planner) patience(s Summary) time.Duration {
 }
 
 // order sorts: completing, overdue incremental, pre-flight, then the rest, each by the time it became due.
+// Incremental ones get every second place at most: with many mailboxes some are always overdue, and the rest
+// would never get a turn.
 func order(waiting []Summary, endpoint Endpoint, orders map[string]batchOrders) {
 	class := func(s Summary) int {
 		switch {
@@ -166,6 +168,23 @@ func order(waiting []Summary, endpoint Endpoint, orders map[string]batchOrders) 
 	slices.SortStableFunc(waiting, func(a, b Summary) int {
 		return cmp.Or(cmp.Compare(class(a), class(b)), a.Due.Compare(b.Due), cmp.Compare(a.ID, b.ID))
 	})
+	behind := func(last int) int {
+		n, _ := slices.BinarySearchFunc(waiting, last, func(s Summary, last int) int { return cmp.Or(cmp.Compare(class(s), last), -1) })
+		return n
+	}
+	alternate(waiting[behind(0):], behind(1)-behind(0))
+}
+
+// alternate takes one of the first n and one of the others in turn.
+func alternate(list []Summary, n int) {
+	first, others := slices.Clone(list[:n]), slices.Clone(list[n:])
+	for i := range list {
+		from := &others
+		if len(others) == 0 || i%2 == 0 && len(first) > 0 {
+			from = &first
+		}
+		list[i], *from = (*from)[0], (*from)[1:]
+	}
 }
 
 // wakeFirst wakes the first free mailboxes and leaves the rest as the plan.

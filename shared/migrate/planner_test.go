@@ -228,3 +228,39 @@ func TestLostWakeUpsAreSentAgain(t *testing.T) {
 		}
 	})
 }
+
+// TestNobodyStarves has more synced mailboxes than can be synced again in time: new ones get every second slot.
+func TestNobodyStarves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		mailboxes := make(map[string]func(*migrate.Checkpoint))
+		for i := range 50 {
+			mailboxes[fmt.Sprintf("synced-%02d", i)] = func(c *migrate.Checkpoint) { c.State, c.Due = migrate.Synced, time.Now().Add(-time.Hour).UTC() }
+		}
+		for i := range 3 {
+			mailboxes[fmt.Sprint("new-", i)] = func(*migrate.Checkpoint) {}
+			mailboxes[fmt.Sprint("ends-", i)] = func(c *migrate.Checkpoint) { c.State, c.Mailbox.Batch = migrate.Synced, "ends" }
+		}
+		w, p := planned(t, 7, mailboxes)
+		if err := migrate.OrderComplete(t.Context(), w.Store, migratetest.EndpointName, "ends"); err != nil {
+			t.Fatal(err)
+		}
+		tick(t, p)
+		order := func(logins []string) (kinds string) {
+			for _, login := range logins {
+				kinds += login[:1]
+			}
+			return kinds
+		}
+		if got := order(woken(t, w)); got != "eeesnsn" {
+			t.Errorf("woke %s", got)
+		}
+		for range 4 {
+			if err := p.Next(t.Context(), migratetest.EndpointName, migrate.NewMailboxID(migratetest.EndpointName, "nobody", "x")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := order(woken(t, w)); got != "snss" {
+			t.Errorf("then %s", got)
+		}
+	})
+}
