@@ -17,6 +17,7 @@ type PreflightReport struct {
 	Version int            `json:"v"`
 	Mailbox MailboxID      `json:"mailbox"`
 	Order   string         `json:"order,omitempty"`  // Preflight.Order
+	Under   string         `json:"under,omitempty"`  // sum of the endpoint's settings and UserRoot
 	Waited  Duration       `json:"waited,omitempty"` // of the patience with sizes
 	At      time.Time      `json:"at"`
 	Whole   bool           `json:"whole"` // false: the next run goes on
@@ -104,15 +105,20 @@ func (m *mailboxRun) look() (err error) {
 	return m.finishLook(collision)
 }
 
-// takeUpLook loads what a predecessor found in answer to the same order.
+// takeUpLook loads what a predecessor found in answer to the same order, and under the same settings.
 func (m *mailboxRun) takeUpLook() error {
+	settings, err := json.Marshal(m.endpoint)
+	if err != nil {
+		return fmt.Errorf("write the endpoint's settings: %w", err)
+	}
+	under := shortSum(string(settings), m.cp.Mailbox.UserRoot)
 	l, id := m.looking, m.cp.Mailbox.ID
 	r, tag, err := LoadPreflight(m.ctx, m.Store, id)
 	if err != nil && !errors.Is(err, ErrNotFound) && KindOf(err) != Corrupt {
 		return err
 	}
-	if err != nil || r.Order != l.order || r.Whole && time.Since(r.At) > trustLook {
-		r = &PreflightReport{Version: PreflightVersion, Mailbox: id, Order: l.order}
+	if err != nil || r.Order != l.order || r.Under != under || r.Whole && time.Since(r.At) > trustLook {
+		r = &PreflightReport{Version: PreflightVersion, Mailbox: id, Order: l.order, Under: under}
 	}
 	l.report, l.tag = r, tag
 	return nil
@@ -131,7 +137,7 @@ func (m *mailboxRun) lookAtSource() (collision, err error) {
 	}
 	l, collision := layOut(listed, rules, nil)
 	r := m.looking.report
-	r.list(listed, l)
+	r.list(listed, l, rules)
 	total, err := m.countFolders()
 	if err != nil {
 		return nil, err
@@ -162,7 +168,7 @@ func (m *mailboxRun) lookIntoAll(total int) error {
 }
 
 // list takes over the source's folders and where they go. What was found in them stays.
-func (r *PreflightReport) list(listed []SourceFolder, l *layout) {
+func (r *PreflightReport) list(listed []SourceFolder, l *layout, rules *compiledRules) {
 	known := make(map[string]LookedFolder, len(r.Folders))
 	for _, f := range r.Folders {
 		known[f.Name] = f
@@ -179,7 +185,7 @@ func (r *PreflightReport) list(listed []SourceFolder, l *layout) {
 			continue
 		}
 		x := known[f.Name]
-		x.Name, x.Path, x.View, x.Target, x.Change, x.Note, x.state = f.Name, joinPath(f.Path), f.Use.View(), "", FolderLeft, reason, f.State
+		x.Name, x.Path, x.View, x.Target, x.Change, x.Note, x.state = f.Name, joinPath(f.Path), f.Use.View() || rules.label(f), "", FolderLeft, reason, f.State
 		if reason == "" {
 			note, change := l.note(f, "", first)
 			x.Target, x.Change, x.Note = note.Target, change, note.Text
@@ -213,9 +219,9 @@ func (m *mailboxRun) countFolders() (total int, err error) {
 		if state, told := states[f.Name]; told {
 			f.state = state
 		}
-		if f.state.UIDValidity != 0 {
+		if f.state.UIDValidity != 0 && !f.Looked { // what was found stands for the messages of that time
 			f.Messages = f.state.Messages
-			f.Looked = f.Looked || f.Messages == 0
+			f.Looked = f.Messages == 0
 		}
 		f.Looked = f.Looked || f.View || f.Target == ""
 		if !f.View && f.Target != "" {
@@ -287,7 +293,9 @@ func (r *PreflightReport) sum() *Preflight {
 			continue
 		}
 		p.Folders++
-		if !f.View {
+		if f.View {
+			p.Shown += f.Messages
+		} else {
 			p.plus(f.Extent)
 		}
 	}

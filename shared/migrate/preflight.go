@@ -16,7 +16,8 @@ type Preflight struct {
 	At      time.Time `json:"at,omitzero"`     // when the mailbox was looked at; zero: that is under way
 	Order   string    `json:"order,omitempty"` // the order that was followed; empty: the endpoint's setting alone
 	Folders int       `json:"folders"`         // that come
-	Extent            // of these
+	Extent            // of these, but for views
+	Shown   int       `json:"shown,omitempty"`   // messages in views: those of them come that lie nowhere else
 	Renamed int       `json:"renamed,omitempty"` // folders whose name has to be changed
 	Merged  int       `json:"merged,omitempty"`  // folders that share one with another
 	LeftOut int       `json:"leftOut,omitempty"` // folders that stay behind

@@ -17,7 +17,8 @@ type PreflightStatus struct {
 	Looked   int            `json:"looked"`             // mailboxes that were looked at, or given up with a problem
 	Problems []ProblemGroup `json:"problems,omitempty"` // also of mailboxes that are tried again by themselves
 	Folders  int            `json:"folders"`            // that come
-	Extent                  // of these
+	Extent                  // of these, but for views
+	Shown    int            `json:"shown,omitempty"`   // messages in views: those of them come that lie nowhere else
 	Renamed  int            `json:"renamed,omitempty"` // folders
 	Merged   int            `json:"merged,omitempty"`  // folders
 	LeftOut  int            `json:"leftOut,omitempty"` // folders
@@ -80,6 +81,7 @@ func (p *PreflightStatus) count(x *Preflight) {
 func (p *PreflightStatus) add(c *Checkpoint, report *PreflightReport) {
 	if x := c.Preflight; x != nil {
 		p.Renamed, p.Merged, p.LeftOut = p.Renamed+x.Renamed, p.Merged+x.Merged, p.LeftOut+x.LeftOut
+		p.Shown += x.Shown
 	}
 	if c.Problem != nil {
 		p.addProblem(c.Problem)

@@ -1,0 +1,101 @@
+package migrate_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"mailferry/shared/migrate"
+	"mailferry/shared/migrate/migratetest"
+)
+
+// inPieces is a mailbox of 12 folders, 20 messages of 200 octets in each, that one run does not look through.
+func inPieces(t *testing.T, w *migratetest.World) *migratetest.Box {
+	w.Limits.Budget = 90 * time.Second
+	b := w.AddMailbox(t, "ann")
+	b.Source.Latency = 5 * time.Second
+	for i := range 12 {
+		f := b.Source.AddFolder("", fmt.Sprintf("f%02d", i))
+		for range 20 {
+			f.Add(migratetest.Message("", "letter", 200), received)
+		}
+	}
+	return b
+}
+
+// midLook runs until some folders were looked into, and not all.
+func midLook(t *testing.T, w *migratetest.World, b *migratetest.Box) {
+	w.Run(t, time.Hour, func() bool { return w.Checkpoint(t, b.Mailbox.ID).Epoch == 2 })
+	r, _, err := migrate.LoadPreflight(t.Context(), w.Store, b.Mailbox.ID)
+	if err != nil || r.Whole || !r.Folders[1].Looked || r.Folders[len(r.Folders)-1].Looked {
+		t.Fatalf("not in the middle: %+v, %v", r, err)
+	}
+}
+
+// TestPreflightUnderOtherSettings begins anew when endpoint.json was mended in mid-look: what was found
+// under the old settings is not mixed with the rest.
+func TestPreflightUnderOtherSettings(t *testing.T) {
+	inPreflight(t, "", func(t *testing.T, w *migratetest.World) {
+		first := func(e *migrate.Endpoint) {
+			e.Preflight, e.MaxSize = true, 100
+			e.ExcludeFolders = []string{"f00"}
+		}
+		w.Endpoint = first
+		b := inPieces(t, w)
+		midLook(t, w, b)
+		setEndpoint(t, w, func(e *migrate.Endpoint) { e.Preflight, e.Slots, e.MaxSize = true, 1, 300 })
+		w.Preflight(t)
+		p := wantUntouched(t, w, b).Preflight
+		if want := (migrate.Extent{Messages: 240, Octets: 240 * 200}); p.Extent != want || p.LeftOut != 0 || p.Folders != 13 {
+			t.Errorf("%+v, want %+v", p, want)
+		}
+	})
+}
+
+// TestPreflightAddsUp has mail come and go while a mailbox is looked at in pieces: messages and octets of a
+// folder are of one time.
+func TestPreflightAddsUp(t *testing.T) {
+	inPreflight(t, "", func(t *testing.T, w *migratetest.World) {
+		b := inPieces(t, w)
+		b.Source.NoSizes = true
+		midLook(t, w, b)
+		for i := range 12 {
+			f := b.Source.Folder(fmt.Sprintf("f%02d", i))
+			f.Remove(1)
+			for range 10 {
+				f.Add(migratetest.Message("", "late", 200), received)
+			}
+		}
+		w.Preflight(t)
+		p := wantUntouched(t, w, b).Preflight
+		if p.Messages <= 240 || p.Messages >= 12*29 || p.Octets != 200*int64(p.Messages) || p.Estimated || p.Unsized != 0 {
+			t.Errorf("%+v", p)
+		}
+	})
+}
+
+// TestPreflightCountsLabelsOnce counts what folders only show by itself: labels, too, if a message comes once.
+func TestPreflightCountsLabelsOnce(t *testing.T) {
+	for rule, want := range map[migrate.LabelRule]int{migrate.LabelsAsFolders: 5, migrate.LabelsOnce: 3} {
+		bubble(t, string(rule), func(t *testing.T, w *migratetest.World) {
+			w.Endpoint = func(e *migrate.Endpoint) { e.Preflight, e.Labels = true, rule }
+			b := oneMailbox(t, w, 3)
+			label, all := b.Source.AddFolder("", "Label"), b.Source.AddFolder(migrate.UseAll, "All")
+			for _, m := range b.Source.Folder("INBOX").Messages() {
+				all.Add(m.Content, m.Received)
+				if m.UID > 1 {
+					label.Add(m.Content, m.Received)
+				}
+			}
+			w.Preflight(t)
+			p := wantUntouched(t, w, b).Preflight
+			if p.Messages != want || p.Shown != 8-want || detailOf(t, w).Preflight.Shown != p.Shown {
+				t.Errorf("%+v, want %d messages", p, want)
+			}
+			w.Start(t)
+			if n := len(b.Target.Messages()); n != want {
+				t.Errorf("%d messages came, want %d", n, want)
+			}
+		})
+	}
+}
