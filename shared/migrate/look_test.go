@@ -1,6 +1,8 @@
 package migrate_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -96,6 +98,40 @@ func TestPreflightCountsLabelsOnce(t *testing.T) {
 			if n := len(b.Target.Messages()); n != want {
 				t.Errorf("%d messages came, want %d", n, want)
 			}
+		})
+	}
+}
+
+// TestPreflightOrderEndsPauses has a wrong endpoint.json, or a server that is down, make a mailbox wait longer
+// and longer. It is looked at as soon as that is ordered again, once; a pause that the server wants is kept.
+func TestPreflightOrderEndsPauses(t *testing.T) {
+	for kind, hurried := range map[migrate.Kind]bool{migrate.Unreachable: true, migrate.Configuration: true, migrate.Throttled: false} {
+		inPreflight(t, string(kind), func(t *testing.T, w *migratetest.World) {
+			b := w.AddMailbox(t, "ann")
+			b.Dial = func(ctx context.Context, _ migrate.Endpoint, _ migrate.Mailbox) (migrate.Source, error) {
+				return nil, &migrate.Error{Op: "connect", Kind: kind, RetryAfter: time.Hour, Err: errors.New("wrong host")}
+			}
+			w.Run(t, 3*time.Hour, func() bool { return w.Checkpoint(t, b.Mailbox.ID).Due.Sub(time.Now()) > 4*time.Minute })
+			order := func() {
+				t.Helper()
+				if err := migrate.OrderPreflight(t.Context(), w.Drop, w.Store, migratetest.EndpointName, migratetest.Batch); err != nil {
+					t.Fatal(err)
+				}
+			}
+			order()
+			before, end := w.Checkpoint(t, b.Mailbox.ID).Epoch, time.Now().Add(3*time.Minute)
+			w.Run(t, time.Hour, func() bool { return time.Now().After(end) })
+			if runs := w.Checkpoint(t, b.Mailbox.ID).Epoch - before; (runs == 1) != hurried || runs > 1 {
+				t.Errorf("%d runs in three minutes", runs)
+			}
+			b.Dial = nil
+			order()
+			began := time.Now()
+			w.Preflight(t)
+			if took := time.Since(began); took < 2*time.Minute != hurried {
+				t.Errorf("took %s", took)
+			}
+			wantUntouched(t, w, b)
 		})
 	}
 }

@@ -114,7 +114,8 @@ func (p *Planner) Fill(ctx context.Context, name string) error {
 		case s.Phase != Waiting:
 			lost = append(lost, s.ID)
 		case holdBy(endpoint, orders[s.Batch]).keeps(s.State, s.Preflight, s.Kind): // waits for the start
-		case !s.State.Final() && (!s.Due.After(now) || orders[s.Batch].complete && s.State == Synced):
+		case !s.State.Final() && (!s.Due.After(now) || orders[s.Batch].complete && s.State == Synced ||
+			holdBy(endpoint, orders[s.Batch]).hurries(s.State, s.Preflight, s.Kind)):
 			waiting = append(waiting, s)
 		}
 		return nil
@@ -242,8 +243,7 @@ func (p *Planner) Next(ctx context.Context, endpoint string, last MailboxID) err
 	return err
 }
 
-// claim gives a waiting mailbox a new wake-up, if it may run now. One that only waits for its next
-// sync need not be due when it was ordered to complete; any other pause has a reason.
+// claim gives a waiting mailbox a new wake-up, if it may run now.
 func (p *Planner) claim(ctx context.Context, id MailboxID) (bool, error) {
 	c, tag, err := LoadCheckpoint(ctx, p.Store, id)
 	if KindOf(err) == Newer || KindOf(err) == Corrupt || errors.Is(err, ErrNotFound) {
@@ -259,11 +259,7 @@ func (p *Planner) claim(ctx context.Context, id MailboxID) (bool, error) {
 		return false, err
 	}
 	if c.Due.After(time.Now()) {
-		if c.State != Synced {
-			return false, nil
-		}
-		ordered, err := completionOrdered(ctx, p.Store, id.Endpoint(), c.Mailbox.Batch)
-		if err != nil || !ordered {
+		if ordered, err := p.ordered(ctx, c); !ordered || err != nil {
 			return false, err
 		}
 	}

@@ -81,6 +81,16 @@ func (h hold) keeps(state State, p *Preflight, problem Kind) bool {
 	return h.on && state == Queued && p.done() && (p.Order == h.look || problem == SignIn)
 }
 
+// hurries reports whether an order to look again ends a mailbox's pause: what stopped it may be mended. A pause
+// that the server asked for has its time.
+func (h hold) hurries(state State, p *Preflight, problem Kind) bool {
+	followed := ""
+	if p != nil {
+		followed = p.Order
+	}
+	return h.on && state == Queued && h.look != followed && (problem == Unreachable || problem == Configuration)
+}
+
 // untouched reports whether nothing of the mailbox was moved yet.
 func (c *Checkpoint) untouched() bool { return c.State == Queued && len(c.Folders) == 0 }
 
@@ -134,4 +144,23 @@ func (p *Planner) held(ctx context.Context, c *Checkpoint) (bool, error) {
 	}
 	h, err := holdOf(ctx, p.Store, endpoint, c.Mailbox.Batch)
 	return h.keeps(c.State, c.Preflight, c.kind()), err
+}
+
+// ordered reports whether an order ends a mailbox's pause. One that only waits for its next sync need not
+// be due when it was ordered to complete, nor one in pre-flight that may be mended; any other pause has a
+// reason.
+func (p *Planner) ordered(ctx context.Context, c *Checkpoint) (bool, error) {
+	endpoint := c.Mailbox.ID.Endpoint()
+	switch {
+	case c.State == Synced:
+		return completionOrdered(ctx, p.Store, endpoint, c.Mailbox.Batch)
+	case c.State != Queued || !c.untouched():
+		return false, nil
+	}
+	e, err := LoadEndpoint(ctx, p.Drop, endpoint)
+	if err != nil {
+		return false, err
+	}
+	h, err := holdOf(ctx, p.Store, e, c.Mailbox.Batch)
+	return h.hurries(c.State, c.Preflight, c.kind()), err
 }
