@@ -24,7 +24,7 @@ func TestRedactedHoweverItIsCut(t *testing.T) {
 				answer := strings.Repeat("- ", before/2) + strings.Repeat(".", before%2) + sent + " is wrong, and so on" + strings.Repeat(" and on", 50)
 				err := &migrate.Error{Op: "sign in", Err: fmt.Errorf("the server answers NO %s (%q)", shorten(cleanText(answer)), shorten(answer))}
 				text := withoutSecrets(err, secret).Error()
-				if leak := leaked(text, secret); leak != "" {
+				if leak := leaked(text, secret, 4); leak != "" {
 					t.Fatalf("%q, sent as %q behind %d characters: %q is in %q", secret, sent, before, leak, text)
 				}
 			}
@@ -36,17 +36,17 @@ func TestRedactedHoweverItIsCut(t *testing.T) {
 	}
 }
 
-// leaked returns four characters of a secret that a text shows, as they are or in base64.
-func leaked(text, secret string) string {
+// leaked returns so many characters of a secret that a text shows, as they are or in base64.
+func leaked(text, secret string, length int) string {
 	shown := append([]string{text}, decodings(text)...)
 	for _, run := range base64Run.FindAllString(text, -1) {
 		shown = append(shown, decodings(run)...)
 	}
 	for _, form := range []string{secret, cleanText(secret)} {
 		runes := []rune(form)
-		for i := 4; i <= len(runes); i++ {
+		for i := length; i <= len(runes); i++ {
 			for _, s := range shown {
-				if part := string(runes[i-4 : i]); strings.Contains(s, part) {
+				if part := string(runes[i-length : i]); strings.Contains(s, part) {
 					return part
 				}
 			}

@@ -78,3 +78,42 @@ func TestSecretsStayOut(t *testing.T) {
 		}
 	}
 }
+
+// A server that repeats an access token gets it into no error either, whatever it repeats it in.
+func TestTokensStayOut(t *testing.T) {
+	r := wholeRealm(t)
+	r.tokens.reset()
+	for _, mechanism := range []string{"XOAUTH2", "OAUTHBEARER"} {
+		for _, ending := range []string{"NO I heard %s", "BAD [ALERT] %s", "challenge %s"} {
+			var heard, token string
+			plain := scripted(t, "* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH="+mechanism+"] hi", func(p *peer, tag, command string) bool {
+				words := strings.Fields(command)
+				if words[0] != "AUTHENTICATE" || len(words) < 3 {
+					return false
+				}
+				heard = words[2]
+				sent, _ := base64.StdEncoding.DecodeString(heard)
+				_, rest, _ := strings.Cut(string(sent), "Bearer ")
+				token, _, _ = strings.Cut(rest, "\x01")
+				if strings.HasPrefix(ending, "challenge") {
+					p.send("+ %s\r\n", base64.StdEncoding.EncodeToString([]byte(`{"status":"`+token+`","scope":"`+heard+`"}`)))
+					_, _, _ = p.read()
+					p.send("%s NO %s\r\n", tag, token)
+					return true
+				}
+				p.send("%s "+ending+"\r\n", tag, strings.Repeat("-", 280)+token+" "+heard)
+				return true
+			})
+			vault := "refresh-of-anna"
+			e := oauthEndpoint(r, "auto", refreshGrant)
+			e.Port, e.Host, e.Security = plain.Port, plain.Host, plain.Security
+			_, err := oauthDialer(r, &vault).Dial(t.Context(), e, migrate.Mailbox{Login: "anna"})
+			if err == nil || migrate.ReasonOf(err) == "" && migrate.KindOf(err) != migrate.Configuration || len(token) < 8 {
+				t.Fatalf("%s, %s: the token is %q, the error %v", mechanism, ending, token, err)
+			}
+			if leak := leaked(err.Error(), token, 10); leak != "" || strings.Contains(err.Error(), heard[:20]) {
+				t.Errorf("%s, %s: %q of the token %q is in %v", mechanism, ending, leak, token, err)
+			}
+		}
+	}
+}
