@@ -2,6 +2,8 @@ package imapsource
 
 import (
 	"cmp"
+	"context"
+	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -10,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"mailferry/infra/local/courier"
 	"mailferry/infra/local/cyrus"
 	"mailferry/infra/local/deposit"
 	"mailferry/infra/local/dovecot"
@@ -171,6 +174,24 @@ func TestDovecotSpaces(t *testing.T) {
 			}
 			wantSeen(t, e, "shared/bert", slices.Concat([]string{"INBOX=inbox: 1"}, belowBert)...)
 		})
+	}
+}
+
+// TestCourierUserRoot has one login hold the mailboxes of several, each below a folder of its own: what lies
+// below it is the mailbox, with roles of its own, however the root is written.
+func TestCourierUserRoot(t *testing.T) {
+	ctx := context.WithoutCancel(t.Context())
+	s, err := courier.Start(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Stop() })
+	items := mailIn("INBOX", "Users/anna", "Users/anna/Sent", "Users/anna/a/b", "Users/annabel")
+	if err := errors.Join(s.AddUser(ctx, "u", "pw"), s.Fill(ctx, "u", items)); err != nil {
+		t.Fatal(err)
+	}
+	for _, root := range []string{"Users/anna", "Users.anna", "INBOX.Users.anna", "Inbox/Users/anna"} {
+		wantSeen(t, endpointOf(s, migrate.SecurityNone), root, "INBOX=inbox: 1", "a=", "a>b=: 1", "Sent=sent: 1")
 	}
 }
 
