@@ -175,3 +175,14 @@ func TestAdminStyles(t *testing.T) {
 		}
 	}
 }
+
+// A secret that came out of a file with a line end is used without it.
+func TestSettingWithALineEnd(t *testing.T) {
+	for value, want := range map[string]string{"pw\r\n": "pw", "pw\n\n": "pw", " p\tw ": " p\tw ", "\n": ""} {
+		d := Dialer{Setting: func(string) (string, error) { return value, nil }}
+		got, err := d.setting("SOURCE_PW")
+		if got != want || (want == "") != (migrate.ReasonOf(err) == migrate.SettingMissing) {
+			t.Errorf("%q is read as %q, %v", value, got, err)
+		}
+	}
+}

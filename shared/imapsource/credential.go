@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"mailferry/shared/migrate"
 )
@@ -64,7 +65,8 @@ func (d Dialer) setting(name string) (string, error) {
 			return "", &migrate.Error{Op: "read app setting", Kind: migrate.Configuration, Reason: migrate.SettingMissing, Err: err}
 		}
 	}
-	if value == "" {
+	// Who fills a vault from a file, or with echo, leaves a line end behind; each such sign-in counts towards a lock.
+	if value = strings.TrimRight(value, "\r\n"); value == "" {
 		return "", migrate.MissingSetting(name)
 	}
 	return value, nil
