@@ -9,7 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
+	"testing/synctest"
 
 	"mailferry/infra/local/dovecot"
 	"mailferry/infra/local/faults"
@@ -150,21 +150,23 @@ func TestDecompressionBomb(t *testing.T) {
 // compressed ones.
 func TestCompressedStall(t *testing.T) {
 	for name, tail := range map[string]string{"silence": "", "noise": "\xff\xff\xff\xff\xff\xff"} {
-		s := dialStall(t, scripted(t, compressing, func(p *peer, tag, command string) bool {
-			switch {
-			case strings.HasPrefix(command, "AUTHENTICATE"):
-				p.send("%s OK [CAPABILITY IMAP4rev1 COMPRESS=DEFLATE] in\r\n", tag)
-			case command == "COMPRESS DEFLATE":
-				p.send("%s OK go\r\n%s", tag, tail)
+		synctest.Test(t, func(t *testing.T) {
+			s := dialBy(t, inMemory(t, compressing, func(p *peer, tag, command string) bool {
+				switch {
+				case strings.HasPrefix(command, "AUTHENTICATE"):
+					p.send("%s OK [CAPABILITY IMAP4rev1 COMPRESS=DEFLATE] in\r\n", tag)
+				case command == "COMPRESS DEFLATE":
+					p.send("%s OK go\r\n%s", tag, tail)
+				}
+				return true
+			}), clearly)
+			_, err := s.Open(t.Context(), "INBOX")
+			if name == "silence" {
+				wantKind(t, err, migrate.Unreachable)
 			}
-			return true
-		}), 300*time.Millisecond)
-		_, err := s.Open(t.Context(), "INBOX")
-		if name == "silence" {
-			wantKind(t, err, migrate.Unreachable)
-		}
-		if err == nil {
-			t.Errorf("%s is taken for an answer", name)
-		}
+			if err == nil {
+				t.Errorf("%s is taken for an answer", name)
+			}
+		})
 	}
 }

@@ -36,6 +36,8 @@ type Dialer struct {
 
 	// Logger gets what servers do wrong, at debug level. Default: nothing is logged.
 	Logger *slog.Logger
+
+	reach func() net.Conn // connects to a server in memory; nil: over the network
 }
 
 // defaultStall leaves room for servers that prepare a large answer before they send its first octet.
@@ -104,8 +106,7 @@ func (d Dialer) connect(ctx context.Context, endpoint migrate.Endpoint, mailbox 
 
 func (d Dialer) open(ctx context.Context, endpoint migrate.Endpoint, mailbox migrate.Mailbox, c credential) (*source, error) {
 	stall := cmp.Or(d.Stall, defaultStall)
-	dialer := net.Dialer{Timeout: stall}
-	raw, err := dialer.DialContext(ctx, "tcp", net.JoinHostPort(endpoint.Host, strconv.Itoa(endpoint.Port)))
+	raw, err := d.socket(ctx, net.JoinHostPort(endpoint.Host, strconv.Itoa(endpoint.Port)), stall)
 	if err != nil {
 		return nil, dialError(ctx, "connect to the source server", err)
 	}
@@ -124,6 +125,14 @@ func (d Dialer) open(ctx context.Context, endpoint migrate.Endpoint, mailbox mig
 	}
 	s.start()
 	return s, nil
+}
+
+func (d Dialer) socket(ctx context.Context, address string, stall time.Duration) (net.Conn, error) {
+	if d.reach != nil {
+		return d.reach(), nil
+	}
+	dialer := net.Dialer{Timeout: stall}
+	return dialer.DialContext(ctx, "tcp", address)
 }
 
 // enter signs in and prepares the connection for go-imap.

@@ -193,10 +193,13 @@ func TestClientThatDoesNotRead(t *testing.T) {
 		if !isBodyFetch(command) || done.Swap(true) {
 			return shelf.hook(p, tag, command)
 		}
+		p.send("* 1 FETCH (UID 10 %s BODY[] {%d}\r\n%s", meta, len(long), long[:1])
 		if err := p.SetWriteDeadline(time.Now().Add(50 * time.Millisecond)); err != nil {
 			t.Error(err)
 		}
-		p.send("* 1 FETCH (UID 10 %s BODY[] {%d}\r\n%s", meta, len(long), long)
+		if _, err := io.WriteString(p, long[1:]); err == nil {
+			t.Error("what is not read is written whole")
+		}
 		p.Close()
 		close(gaveUp)
 		return true

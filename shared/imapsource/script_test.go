@@ -63,20 +63,7 @@ func scripted(t *testing.T, greeting string, h hook) migrate.Endpoint {
 			mu.Lock()
 			open = append(open, c)
 			mu.Unlock()
-			conns.Go(func() {
-				defer c.Close()
-				p := &peer{c, bufio.NewReader(c)}
-				p.send("%s\r\n", greeting)
-				for {
-					tag, command, err := p.read()
-					if err != nil {
-						return
-					}
-					if !h(p, tag, command) {
-						p.answer(tag, command)
-					}
-				}
-			})
+			conns.Go(func() { converse(c, greeting, h) })
 		}
 	})
 	t.Cleanup(func() {
@@ -90,6 +77,37 @@ func scripted(t *testing.T, greeting string, h hook) migrate.Endpoint {
 	})
 	return migrate.Endpoint{Host: "127.0.0.1", Port: l.Addr().(*net.TCPAddr).Port, Security: migrate.SecurityNone, Auth: "auto"}
 }
+
+// converse is a scripted server's whole conversation.
+func converse(c net.Conn, greeting string, h hook) {
+	defer c.Close()
+	p := &peer{c, bufio.NewReader(c)}
+	p.send("%s\r\n", greeting)
+	for {
+		tag, command, err := p.read()
+		if err != nil {
+			return
+		}
+		if !h(p, tag, command) {
+			p.answer(tag, command)
+		}
+	}
+}
+
+// inMemory is scripted for a testing/synctest bubble, in which waiting takes no time: there is no network between
+// the dialer that it returns and the server. An answer waits until it is read.
+func inMemory(t *testing.T, greeting string, h hook) Dialer {
+	var conns sync.WaitGroup
+	t.Cleanup(conns.Wait)
+	return Dialer{Password: password, Stall: time.Minute, reach: func() net.Conn {
+		client, server := net.Pipe()
+		conns.Go(func() { converse(server, greeting, h) })
+		return client
+	}}
+}
+
+// clearly is an endpoint that is spoken to in clear text.
+var clearly = migrate.Endpoint{Security: migrate.SecurityNone, Auth: "auto"}
 
 const hello = "* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR] hello"
 
@@ -110,15 +128,15 @@ func (p *peer) answer(tag, command string) {
 
 var password = func(context.Context, migrate.Mailbox) (string, error) { return "pw", nil }
 
-// dial signs in, with a stall that no test waits for unless it wants to.
+// dial signs in, with a stall that no test waits for.
 func dial(t *testing.T, e migrate.Endpoint) migrate.Source {
 	t.Helper()
-	return dialStall(t, e, time.Minute)
+	return dialBy(t, Dialer{Password: password, Stall: 5 * time.Minute}, e)
 }
 
-func dialStall(t *testing.T, e migrate.Endpoint, stall time.Duration) migrate.Source {
+func dialBy(t *testing.T, d Dialer, e migrate.Endpoint) migrate.Source {
 	t.Helper()
-	s, err := Dialer{Password: password, Stall: stall}.Dial(t.Context(), e, migrate.Mailbox{Login: "u"})
+	s, err := d.Dial(t.Context(), e, migrate.Mailbox{Login: "u"})
 	if err != nil {
 		t.Fatal(err)
 	}

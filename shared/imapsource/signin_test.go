@@ -8,6 +8,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"mailferry/shared/migrate"
@@ -193,20 +194,22 @@ func TestSTARTTLSIsNeverDowngraded(t *testing.T) {
 
 // A server that says an octet now and then does not hold a connection for ever.
 func TestSignInIsLimited(t *testing.T) {
-	e := scripted(t, hello, func(p *peer, tag, command string) bool {
-		for {
-			if _, err := p.Write([]byte("*")); err != nil {
-				return true
+	synctest.Test(t, func(t *testing.T) {
+		d := inMemory(t, hello, func(p *peer, tag, command string) bool {
+			for {
+				if _, err := p.Write([]byte("*")); err != nil {
+					return true
+				}
+				time.Sleep(50 * time.Second)
 			}
-			select {
-			case <-t.Context().Done():
-				return true
-			case <-time.After(20 * time.Millisecond):
-			}
+		})
+		began := time.Now()
+		_, err := d.Dial(t.Context(), clearly, migrate.Mailbox{Login: "u"})
+		if migrate.ReasonOf(err) != migrate.ConnectTimeout || migrate.KindOf(err) != migrate.Unreachable {
+			t.Errorf("got %v", err)
+		}
+		if took := time.Since(began); took != signInStalls*d.Stall {
+			t.Errorf("it took %s", took)
 		}
 	})
-	_, err := Dialer{Password: password, Stall: 100 * time.Millisecond}.Dial(t.Context(), e, migrate.Mailbox{Login: "u"})
-	if migrate.ReasonOf(err) != migrate.ConnectTimeout || migrate.KindOf(err) != migrate.Unreachable {
-		t.Errorf("got %v", err)
-	}
 }

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
+	"testing/synctest"
 
 	mail "mailferry/infra/local/sample"
 	"mailferry/shared/migrate"
@@ -50,21 +50,21 @@ func TestSizes(t *testing.T) {
 	})
 }
 
-// sizing is a scripted server that offers STATUS=SIZE.
-func sizing(t *testing.T, h hook) migrate.Endpoint {
-	return scripted(t, hello, func(p *peer, tag, command string) bool {
+// sizing offers STATUS=SIZE.
+func sizing(h hook) hook {
+	return func(p *peer, tag, command string) bool {
 		if strings.HasPrefix(command, "AUTHENTICATE") {
 			p.send("%s OK [CAPABILITY IMAP4rev1 STATUS=SIZE] in\r\n", tag)
 			return true
 		}
 		return h(p, tag, command)
-	})
+	}
 }
 
 // TestSizesThatCannotBe leaves out what a server does not tell, refuses, or cannot mean: 0 octets of
 // several messages. The states are asked for without SIZE.
 func TestSizesThatCannotBe(t *testing.T) {
-	s := dial(t, sizing(t, func(p *peer, tag, command string) bool {
+	s := dial(t, scripted(t, hello, sizing(func(p *peer, tag, command string) bool {
 		name, items, ok := strings.Cut(strings.TrimPrefix(command, "STATUS "), " (")
 		switch {
 		case !ok:
@@ -82,7 +82,7 @@ func TestSizesThatCannotBe(t *testing.T) {
 			p.send("* STATUS %s (%s)\r\n%s OK done\r\n", name, said, tag)
 		}
 		return true
-	}))
+	})))
 	names := []string{"large", "empty", "zero", "silent", "odd", "refused"}
 	if got, err := s.Sizes(t.Context(), names); err != nil || fmt.Sprint(got) != "map[empty:0 large:5000000000]" {
 		t.Errorf("sizes %v, %v", got, err)
@@ -95,16 +95,18 @@ func TestSizesThatCannotBe(t *testing.T) {
 // TestSizesThatDoNotCome waits for a server that must read every message no longer than for any other
 // answer, and hands over what was told before.
 func TestSizesThatDoNotCome(t *testing.T) {
-	s := dialStall(t, sizing(t, func(p *peer, tag, command string) bool {
-		if !strings.HasPrefix(command, "STATUS ") || strings.Contains(command, `"slow"`) {
-			return strings.HasPrefix(command, "STATUS ")
+	synctest.Test(t, func(t *testing.T) {
+		s := dialBy(t, inMemory(t, hello, sizing(func(p *peer, tag, command string) bool {
+			if !strings.HasPrefix(command, "STATUS ") || strings.Contains(command, `"slow"`) {
+				return strings.HasPrefix(command, "STATUS ")
+			}
+			p.send("* STATUS \"quick\" (MESSAGES 3 SIZE 500)\r\n%s OK done\r\n", tag)
+			return true
+		})), clearly)
+		got, err := s.Sizes(t.Context(), []string{"quick", "slow", "behind"})
+		wantKind(t, err, migrate.Unreachable)
+		if fmt.Sprint(got) != "map[quick:500]" || !strings.Contains(fmt.Sprint(err), "no progress") {
+			t.Errorf("sizes %v, %v", got, err)
 		}
-		p.send("* STATUS \"quick\" (MESSAGES 3 SIZE 500)\r\n%s OK done\r\n", tag)
-		return true
-	}), 200*time.Millisecond)
-	got, err := s.Sizes(t.Context(), []string{"quick", "slow", "behind"})
-	wantKind(t, err, migrate.Unreachable)
-	if fmt.Sprint(got) != "map[quick:500]" || !strings.Contains(fmt.Sprint(err), "no progress") {
-		t.Errorf("sizes %v, %v", got, err)
-	}
+	})
 }

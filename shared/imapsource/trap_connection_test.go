@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"mailferry/shared/migrate"
@@ -37,39 +38,41 @@ func TestCutWithinALiteralIsNoEndOfMessage(t *testing.T) {
 
 // A silent server is given up on after the stall, and the reason is kept (T3, T6).
 func TestSilentServerIsGivenUpOn(t *testing.T) {
-	e := scripted(t, hello, func(_ *peer, _, command string) bool { return strings.HasPrefix(command, "EXAMINE") })
-	s := dialStall(t, e, 100*time.Millisecond)
-	_, err := s.Open(t.Context(), "INBOX")
-	wantKind(t, err, migrate.Unreachable)
-	if !errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Errorf("the error %v does not tell that time ran out", err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		d := inMemory(t, hello, func(_ *peer, _, command string) bool { return strings.HasPrefix(command, "EXAMINE") })
+		s := dialBy(t, d, clearly)
+		_, err := s.Open(t.Context(), "INBOX")
+		wantKind(t, err, migrate.Unreachable)
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("the error %v does not tell that time ran out", err)
+		}
+	})
 }
 
 // A literal may take longer than any deadline while it makes progress (T4).
 func TestSlowLiteralIsNoStall(t *testing.T) {
-	const octets = 40
-	e := scripted(t, hello, func(p *peer, tag, command string) bool {
-		if isBodyFetch(command) {
-			p.send("* 1 FETCH (UID 7 %s BODY[] {%d}\r\n", meta, octets)
-			tick := time.NewTicker(20 * time.Millisecond)
-			defer tick.Stop()
-			for range octets {
-				<-tick.C
-				p.send("x")
+	synctest.Test(t, func(t *testing.T) {
+		const octets = 40
+		d := inMemory(t, hello, func(p *peer, tag, command string) bool {
+			if isBodyFetch(command) {
+				p.send("* 1 FETCH (UID 7 %s BODY[] {%d}\r\n", meta, octets)
+				for range octets {
+					time.Sleep(50 * time.Second)
+					p.send("x")
+				}
+				p.send(")\r\n%s OK done\r\n", tag)
 			}
-			p.send(")\r\n%s OK done\r\n", tag)
+			return isBodyFetch(command)
+		})
+		s := dialBy(t, d, clearly)
+		if _, err := s.Open(t.Context(), "INBOX"); err != nil {
+			t.Fatal(err)
 		}
-		return isBodyFetch(command)
+		got, err := collect(t, s, migrate.UIDsOf(7))
+		if err != nil || len(got[7]) != octets {
+			t.Errorf("got %d octets: %v", len(got[7]), err)
+		}
 	})
-	s := dialStall(t, e, 400*time.Millisecond)
-	if _, err := s.Open(t.Context(), "INBOX"); err != nil {
-		t.Fatal(err)
-	}
-	got, err := collect(t, s, migrate.UIDsOf(7))
-	if err != nil || len(got[7]) != octets {
-		t.Errorf("got %d octets: %v", len(got[7]), err)
-	}
 }
 
 // Cancelling and closing end a call although a literal is unread (T5).
