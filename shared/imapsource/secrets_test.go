@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"mailferry/shared/migrate"
 )
@@ -21,7 +22,7 @@ func TestSecretsStayOut(t *testing.T) {
 	var log bytes.Buffer
 	logger := slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	var texts []string
-	fails := func(d Dialer, e migrate.Endpoint) {
+	fails := func(t *testing.T, d Dialer, e migrate.Endpoint) {
 		d.Logger = logger
 		s, err := d.Dial(t.Context(), e, migrate.Mailbox{Login: "anna"})
 		if err == nil { // what breaks later must not tell either
@@ -36,41 +37,44 @@ func TestSecretsStayOut(t *testing.T) {
 	}
 	for _, caps := range []string{"AUTH=PLAIN SASL-IR", "AUTH=PLAIN", "IDLE", "AUTH=SCRAM-SHA-256 SASL-IR", "AUTH=CRAM-MD5"} {
 		for _, ending := range []string{"%[1]s NO I heard %[2]s\r\n", "%[1]s BAD %[2]s\r\n", "* BYE %[2]s\r\n", "* NO %[2]s\r\n%[1]s NO no\r\n", "* NO %[2]s\r\n%[1]s OK in\r\n"} {
-			e := scripted(t, "* OK [CAPABILITY IMAP4rev1 "+caps+"] hi", func(p *peer, tag, command string) bool {
-				switch {
-				case strings.HasPrefix(command, "CAPABILITY"), strings.HasPrefix(command, "LOGOUT"):
-					return false
-				case strings.HasPrefix(command, "EXAMINE"):
-					p.Close()
-					return true
-				}
-				heard := command
-				for {
-					if strings.HasSuffix(command, "}") || strings.HasPrefix(command, "AUTHENTICATE") && len(strings.Fields(command)) == 2 {
-						p.send("+ \r\n")
-						first, rest, _ := p.read()
-						command = first + " " + rest
-						heard += " " + command
-						continue
+			synctest.Test(t, func(t *testing.T) {
+				d := inMemory(t, "* OK [CAPABILITY IMAP4rev1 "+caps+"] hi", func(p *peer, tag, command string) bool {
+					switch {
+					case strings.HasPrefix(command, "CAPABILITY"), strings.HasPrefix(command, "LOGOUT"):
+						return false
+					case strings.HasPrefix(command, "EXAMINE"):
+						p.Close()
+						return true
 					}
-					break
-				}
-				p.send(ending, tag, heard+" "+secret+" "+base64.StdEncoding.EncodeToString([]byte("\x00anna\x00"+secret)))
-				return true
+					heard := command
+					for {
+						if strings.HasSuffix(command, "}") || strings.HasPrefix(command, "AUTHENTICATE") && len(strings.Fields(command)) == 2 {
+							p.send("+ \r\n")
+							first, rest, _ := p.read()
+							command = first + " " + rest
+							heard += " " + command
+							continue
+						}
+						break
+					}
+					p.send(ending, tag, heard+" "+secret+" "+base64.StdEncoding.EncodeToString([]byte("\x00anna\x00"+secret)))
+					return true
+				})
+				d.Password = func(context.Context, migrate.Mailbox) (string, error) { return secret, nil }
+				fails(t, d, clearly)
 			})
-			fails(Dialer{Password: func(context.Context, migrate.Mailbox) (string, error) { return secret, nil }}, e)
 		}
 	}
 	vault := "refresh-of-somebody"
-	fails(oauthDialer(r, &vault), oauthEndpoint(r, "auto", refreshGrant)) // the answer repeats it
+	fails(t, oauthDialer(r, &vault), oauthEndpoint(r, "auto", refreshGrant)) // the answer repeats it
 	wrong := oauthDialer(r, &vault)
 	wrong.Setting = func(string) (string, error) { return secret, nil }
-	fails(wrong, oauthEndpoint(r, "auto", clientGrant))  // likewise
-	fails(wrong, oauthEndpoint(r, "auto", accountGrant)) // no key
+	fails(t, wrong, oauthEndpoint(r, "auto", clientGrant))  // likewise
+	fails(t, wrong, oauthEndpoint(r, "auto", accountGrant)) // no key
 	kerberos := gssapiEndpoint(r, "auto")
-	fails(r.dialer(secret, nil), kerberos)
+	fails(t, r.dialer(secret, nil), kerberos)
 	kerberos.Kerberos.KeytabSetting = "SOURCE_KEYTAB"
-	fails(wrong, kerberos) // no keytab
+	fails(t, wrong, kerberos) // no keytab
 	all := strings.Join(texts, "\n") + log.String()
 	for _, leak := range []string{secret, "pw+of", "refresh-of-somebody", base64.StdEncoding.EncodeToString([]byte("\x00anna\x00" + secret))} {
 		if i := strings.Index(all, leak); i >= 0 {

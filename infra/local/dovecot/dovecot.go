@@ -243,15 +243,18 @@ func (s *Server) end() error {
 	return errors.Join(err, s.remove())
 }
 
-// endProcess asks the master to end, which ends its children, and kills them all if they take long.
+// endProcess asks the master to end, which ends its children, and kills them all if they take long. With a
+// temporary folder it kills them at once: there is nothing to keep, and the master sleeps for a second first.
 func (s *Server) endProcess() error {
 	group := -s.cmd.Process.Pid
-	_ = s.cmd.Process.Signal(syscall.SIGTERM)
-	limit := time.NewTimer(5 * time.Second)
-	defer limit.Stop()
-	select {
-	case <-s.exited:
-	case <-limit.C:
+	if !s.temp {
+		_ = s.cmd.Process.Signal(syscall.SIGTERM)
+		limit := time.NewTimer(5 * time.Second)
+		defer limit.Stop()
+		select {
+		case <-s.exited:
+		case <-limit.C:
+		}
 	}
 	// Children that outlive the master are in its group.
 	_ = syscall.Kill(group, syscall.SIGKILL)
@@ -276,7 +279,11 @@ func (s *Server) remove() error {
 	if !s.temp {
 		return nil
 	}
-	return os.RemoveAll(s.dir)
+	err := os.RemoveAll(s.dir)
+	for errors.Is(err, syscall.ENOTEMPTY) { // a process that is just being killed has made a file
+		err = os.RemoveAll(s.dir)
+	}
+	return err
 }
 
 // CA returns the PEM of the certificate authority that signed the server's certificate, which is for
