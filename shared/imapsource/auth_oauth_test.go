@@ -203,6 +203,27 @@ func TestTokenRefusals(t *testing.T) {
 	r.tokens.reset()
 }
 
+// TestTokenServiceOutOfReach says what is wrong with the token service, not with the mail server.
+func TestTokenServiceOutOfReach(t *testing.T) {
+	r := wholeRealm(t)
+	r.tokens.reset()
+	vault := "refresh-of-anna"
+	e := oauthEndpoint(r, "auto", refreshGrant)
+	e.CA = r.endpoint(migrate.SecurityTLS, "auto").CA // not the token service's
+	_, err := oauthDialer(r, &vault).Dial(t.Context(), e, migrate.Mailbox{Login: "anna"})
+	var failed *migrate.Error
+	if !errors.As(err, &failed) || failed.Kind != migrate.Configuration || failed.Reason != migrate.UnknownAuthority ||
+		!strings.Contains(err.Error(), "SHA-256") || !strings.Contains(failed.Op, "token") || !strings.Contains(failed.Advice, "ca") {
+		t.Errorf("not trusted: %v", err)
+	}
+	e = oauthEndpoint(r, "auto", refreshGrant)
+	e.OAuth.TokenURL = "https://127.0.0.1:1/token"
+	_, err = oauthDialer(r, &vault).Dial(t.Context(), e, migrate.Mailbox{Login: "anna"})
+	if migrate.KindOf(err) != migrate.Unreachable || migrate.ReasonOf(err) != migrate.ConnectRefused {
+		t.Errorf("nobody listens: %v", err)
+	}
+}
+
 // What the two providers are asked for, and where.
 func TestProviders(t *testing.T) {
 	for _, c := range []struct {

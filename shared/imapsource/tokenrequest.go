@@ -108,6 +108,12 @@ func tokenError(ctx context.Context, op, grant string, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
+	var certificate *tls.CertificateVerificationError
+	if errors.As(err, &certificate) {
+		e := notTrusted(certificate)
+		e.Op, e.Advice = op, "If this is the right token service, put the authority of its certificate into the endpoint's ca; the endpoint's fingerprint is for the mail server only."
+		return e
+	}
 	e := &migrate.Error{Op: op, Kind: migrate.Unreachable, Err: err}
 	var refused *oauth2.RetrieveError
 	if !errors.As(err, &refused) || refused.Response == nil {
@@ -115,6 +121,7 @@ func tokenError(ctx context.Context, op, grant string, err error) error {
 		if !errors.As(err, &private) && grant == migrate.GrantServiceAccount && strings.Contains(err.Error(), "private key") {
 			return &migrate.Error{Op: op, Kind: migrate.Configuration, Err: errors.New("the service account's private key cannot be read")}
 		}
+		e.Kind, e.Reason = connectionReason(err)
 		return e
 	}
 	code, description := oauthError(refused.Body)
