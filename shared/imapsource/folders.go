@@ -33,7 +33,7 @@ func (s *source) Folders(ctx context.Context) ([]migrate.SourceFolder, error) {
 			break
 		}
 		var more []*imap.ListData
-		if more, err = s.list(pattern); refusedNo(err) {
+		if more, err = s.list(pattern); declined(err) {
 			err = nil // nobody shares anything, or there is no such root
 		}
 		list = append(list, more...)
@@ -59,8 +59,8 @@ func (s *source) Folders(ctx context.Context) ([]migrate.SourceFolder, error) {
 }
 
 // namespaces asks where whose folders are, and for all that is listed by itself, in one round trip. A
-// server without NAMESPACE (RFC 2342), or that refuses it, leaves the prefix to be guessed from the
-// list.
+// server without NAMESPACE (RFC 2342), or that refuses it for good, leaves the prefix to be guessed from the
+// list. Where it merely has enough for now, nothing is guessed: folders of others would count as the user's.
 func (s *source) namespaces() (tree, []*imap.ListData, error) {
 	t := tree{root: s.root, guess: true}
 	if !s.caps.Has(imap.CapNamespace) {
@@ -74,7 +74,7 @@ func (s *source) namespaces() (tree, []*imap.ListData, error) {
 	switch {
 	case refusal == nil:
 		t.namespaces(spaces)
-	case !refusedNo(refusal):
+	case !declined(refusal):
 		return t, nil, cmp.Or(err, refusal)
 	}
 	return t, list, err
@@ -131,7 +131,7 @@ func (s *source) markOldStyle(list []*imap.ListData) error {
 	s.wire.xlist.Store(true)
 	marked, err := s.listWith("*", nil)
 	s.wire.xlist.Store(false)
-	if refusedNo(err) {
+	if declined(err) {
 		return nil
 	}
 	attributes := make(map[string][]imap.MailboxAttr, len(marked))

@@ -110,6 +110,32 @@ func TestListFailsOverOneState(t *testing.T) {
 	wantShown(t, got, "INBOX=inbox", "Bob's Inbox")
 }
 
+// What a server does not do for good, it does without; what it does not do for now is asked for again later: without
+// the namespaces, somebody else's folders would look like the user's.
+func TestWhatIsRefusedForNow(t *testing.T) {
+	whole := listing("IMAP4rev1 NAMESPACE XLIST", map[string][]string{
+		"NAMESPACE":    {`NAMESPACE (("INBOX." ".")) (("user." ".")) NIL`},
+		`LIST "" "*"`:  {`LIST () "." INBOX`, `LIST () "." INBOX.a`},
+		`XLIST "" "*"`: {`XLIST (\Sent) "." INBOX.a`},
+	})
+	for _, asked := range []string{"NAMESPACE", `XLIST "" "*"`, `LIST "" "user.*"`} {
+		for answer, want := range map[string]migrate.Kind{"NO [UNAVAILABLE] try again later": migrate.Throttled, "NO System Error (Failure)": migrate.Throttled, "NO no": "", "BAD unknown command": ""} {
+			e := scripted(t, hello, func(p *peer, tag, command string) bool {
+				if command == asked {
+					p.send("%s %s\r\n", tag, answer)
+					return true
+				}
+				return whole(p, tag, command)
+			})
+			e.IncludeOtherUsers = true
+			folders, err := dial(t, e).Folders(t.Context())
+			if (err == nil) != (want == "") || err != nil && migrate.KindOf(err) != want {
+				t.Errorf("%s to %s: %d folders, %v", answer, asked, len(folders), err)
+			}
+		}
+	}
+}
+
 // hmailserver 4d11f81d, hmailserver/source/Server/IMAP: the capabilities are
 // IMAPCommandCapability.cpp:19-45; NAMESPACE, whose prefix has no delimiter at its end, is
 // IMAPCommandNamespace.cpp:33-40; a line of LIST FolderListCreator.cpp:130-159. The delimiter is a

@@ -98,6 +98,12 @@ func refusedFolder(name string, err error) bool {
 	return !throttled(answer) || !busy(answer) && !strings.EqualFold(name, "INBOX")
 }
 
+// declined reports whether the server does not know a command, or does not do it, now or later.
+func declined(err error) bool {
+	var answer *imap.Error
+	return refused(err) && errors.As(err, &answer) && !throttled(answer)
+}
+
 func refusedNo(err error) bool {
 	var answer *imap.Error
 	return errors.As(err, &answer) && answer.Type == imap.StatusResponseTypeNo
