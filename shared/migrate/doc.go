@@ -22,6 +22,6 @@
 //   - Folders: folders.go, placement.go (where each goes), folderrules.go, renamed.go, anew.go (UIDs that
 //     mean something else now), refused.go, samefolder.go.
 //   - Who is next: planner.go, gate.go, crowded.go and servercap.go (connections), brake.go (sign-ins).
-//   - Before anything moves: preflight.go, look.go, looksample.go, looksizes.go, looktally.go,
-//     spoiltdates.go.
+//   - Before anything moves: preflight.go, look.go, looklist.go, looksample.go, looksizes.go,
+//     looktally.go, spoiltdates.go.
 package migrate

@@ -135,3 +135,64 @@ func TestPreflightOrderEndsPauses(t *testing.T) {
 		})
 	}
 }
+
+// TestPreflightKilledInMidLook kills every process before its budget ends: the next goes on near where it was,
+// and the mailbox is not given up.
+func TestPreflightKilledInMidLook(t *testing.T) {
+	inPreflight(t, "", func(t *testing.T, w *migratetest.World) {
+		b := inPieces(t, w)
+		w.Limits.Budget = time.Hour
+		looked, killed, calls := make(map[string]int), 0, 0
+		b.Source.Before = func(op, folder string, _ migrate.UID) error {
+			if op != "fetch headers" {
+				return nil
+			}
+			looked[folder]++
+			if calls++; calls%6 == 0 { // of the folders before, four or five were stored
+				killed++
+				w.KillHolder(b.Mailbox.ID)
+			}
+			return nil
+		}
+		w.Preflight(t)
+		p := wantUntouched(t, w, b).Preflight
+		again := 0
+		for _, n := range looked {
+			again += n - 1
+		}
+		if p.Messages != 240 || p.Unsized != 0 || killed < 2 || again > 3*killed {
+			t.Errorf("%+v after %d kills: %v", p, killed, looked)
+		}
+	})
+}
+
+// TestPreflightWithoutPressing asks a server that wants pauses for nothing that can be done without.
+func TestPreflightWithoutPressing(t *testing.T) {
+	inPreflight(t, "", func(t *testing.T, w *migratetest.World) {
+		b := w.AddMailbox(t, "ann")
+		for i := range 50 {
+			uneven(b.Source.AddFolder("", fmt.Sprint(i)), 100)
+		}
+		tries := 0
+		b.Dial = func(ctx context.Context, _ migrate.Endpoint, _ migrate.Mailbox) (migrate.Source, error) {
+			s, err := b.Source.Dial(ctx)
+			return pressed{s, &tries}, err
+		}
+		began := time.Now()
+		w.Preflight(t)
+		if p := wantUntouched(t, w, b).Preflight; p.Messages != 5000 || tries != 1 || time.Since(began) > time.Hour {
+			t.Errorf("%+v after %s, pressed %d times", p, time.Since(began), tries)
+		}
+	})
+}
+
+// pressed is a source that wants a pause when it is asked to describe messages.
+type pressed struct {
+	migrate.Source
+	tries *int
+}
+
+func (p pressed) Describe(context.Context, migrate.UIDSet, func(migrate.MessageInfo) error) error {
+	*p.tries++
+	return &migrate.Error{Op: "describe", Kind: migrate.Throttled, RetryAfter: 10 * time.Minute, Err: errors.New("too fast")}
+}

@@ -28,8 +28,11 @@ func (m *mailboxRun) patiently(ask func(ctx context.Context) error) error {
 	began := time.Now()
 	err := ask(ctx)
 	r.Waited, m.looking.news = r.Waited+Duration(time.Since(began)), true
-	if Judge(err, 0).Action == Reconnect && ctx.Err() == nil {
+	switch {
+	case Judge(err, 0).Action == Reconnect && ctx.Err() == nil:
 		r.Waited += Duration(patience / breaksLeft)
+	case KindOf(err) == Throttled: // what need not be known is not worth a pause each
+		r.Waited = Duration(patience)
 	}
 	return err
 }
