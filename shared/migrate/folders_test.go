@@ -232,6 +232,28 @@ func TestMappingThatCollidesStopsBeforeAnyWrite(t *testing.T) {
 	})
 }
 
+// TestMappingOutlivesNewFolders: who makes a folder while mail is moved, whose name a mapping has taken, holds
+// nothing up.
+func TestMappingOutlivesNewFolders(t *testing.T) {
+	bubble(t, "", func(t *testing.T, w *migratetest.World) {
+		w.Endpoint = func(e *migrate.Endpoint) { e.FolderMap = []migrate.FolderMapping{{From: "x", To: "Work"}} }
+		b := w.AddMailbox(t, "ann")
+		x := b.Source.AddFolder("", "x")
+		mail(x, "x1")
+		w.Settle(t)
+		work := b.Source.AddFolder("", "work")
+		mail(work, "w1")
+		mail(x, "x2")
+		w.Sync(t)
+		mail(work, "w2")
+		w.Sync(t)
+		wantContents(t, b, "work: x1 x2", "work (2): w1 w2")
+		if notes := fmt.Sprint(w.Checkpoint(t, b.Mailbox.ID).Notes); !strings.Contains(notes, "another folder has the name") {
+			t.Errorf("the notes are %s", notes)
+		}
+	})
+}
+
 // TestFilters leaves messages out with a reason, and brings them when the filter is widened.
 func TestFilters(t *testing.T) {
 	old := func(f *migratetest.SourceFolder, subject string, years, size int) {

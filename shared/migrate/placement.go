@@ -24,6 +24,7 @@ type spot struct {
 	taken    bool   // by a source folder, not only on the way to one
 	from     string // that folder's path, for messages
 	mapped   bool   // from was sent here by the administrator
+	kept     bool   // it was made before
 	joins    bool   // several source folders may have it, and folders below it that are called the same
 	children map[string]*spot
 	byRaw    map[string]*spot // children, by the source's name that they were made for
@@ -206,6 +207,7 @@ func (l *layout) hold(c *FolderCursor, path []string) {
 			l.at[key] = s
 		}
 	}
+	s.kept = true
 	if key := pathKey(path); l.at[key] == nil {
 		l.at[key] = s
 	}
@@ -330,7 +332,7 @@ func (l *layout) child(parent *spot, path []string) *spot {
 		return s
 	}
 	key := foldName(name)
-	if s := parent.children[key]; s != nil && s.mapped {
+	if s := parent.children[key]; s != nil && s.mapped && (s.joins || !s.kept) { // what a user makes later stops nothing
 		if !s.joins {
 			l.collide(from, s)
 		}
