@@ -18,7 +18,7 @@ const maxAnchors = 4
 // mark is what a server says of a message and never changes, for a map of anchors.
 func (i MessageInfo) mark() string { return fmt.Sprintf("%d@%d", i.Size, i.Received.Unix()) }
 
-// anchor remembers a message that came; the newest stay.
+// anchor remembers a message that came; the newest stay, one of those that look alike.
 func (c *FolderCursor) anchor(uid UID, mark string) {
 	if mark == "" {
 		return
@@ -26,6 +26,12 @@ func (c *FolderCursor) anchor(uid UID, mark string) {
 	anchors := maps.Clone(c.Anchors) // a reader has the old ones
 	if anchors == nil {
 		anchors = make(map[UID]string)
+	}
+	for other, same := range anchors {
+		if same == mark {
+			delete(anchors, other)
+			uid = max(uid, other)
+		}
 	}
 	if anchors[uid] = mark; len(anchors) > maxAnchors {
 		delete(anchors, slices.Min(slices.Collect(maps.Keys(anchors))))

@@ -113,3 +113,22 @@ func TestUIDsGivenAnewKilled(t *testing.T) {
 		}
 	}
 }
+
+// TestUIDsGivenAnewToWhatLooksAlike has the newest messages be of one size and date: older ones tell.
+func TestUIDsGivenAnewToWhatLooksAlike(t *testing.T) {
+	bubble(t, "", func(t *testing.T, w *migratetest.World) {
+		b := oneMailbox(t, w, 9)
+		inbox := b.Source.Folder("INBOX")
+		inbox.Remove(2)
+		want := "(inbox): letter 0 letter 2 letter 3 letter 4 letter 5 letter 6 letter 7 letter 8"
+		for i := range 6 {
+			mail(inbox, fmt.Sprint("like", i))
+			want += fmt.Sprint(" like", i)
+		}
+		w.Settle(t)
+		inbox.Rebuild()
+		mail(inbox, "like6") // has the UID that like5 had
+		w.Sync(t)
+		wantContents(t, b, want+" like6")
+	})
+}
