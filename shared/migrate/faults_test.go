@@ -439,6 +439,8 @@ func TestBadMessages(t *testing.T) {
 		gone := inbox.Add(migratetest.Message("g", "gone", 300), received)
 		inbox.Add(migratetest.Message("l", "large", 300), received)
 		inbox.Add(migratetest.Message("r", "refused", 300), received)
+		inbox.Add(migratetest.Message("h", "huge", 1000), received)
+		w.Memory, w.Disk = 900, 990
 		b.Target.Fault = func(content []byte) migratetest.Fault {
 			for subject, kind := range map[string]migrate.Kind{"large": migrate.TooLarge, "refused": migrate.Refused} {
 				if bytes.Contains(content, []byte("Subject: "+subject)) {
@@ -455,7 +457,7 @@ func TestBadMessages(t *testing.T) {
 		}
 		w.Settle(t)
 		c := wantState(t, w, b, migrate.Synced)
-		if n := c.Counts(); n.Migrated != 13 || n.Failed != 4 || n.Skipped != 1 || n.Found != 0 {
+		if n := c.Counts(); n.Migrated != 13 || n.Failed != 5 || n.Skipped != 1 || n.Found != 0 {
 			t.Errorf("counts %+v", n)
 		}
 		if n := len(b.Target.Messages()); n != 13 {
@@ -463,7 +465,7 @@ func TestBadMessages(t *testing.T) {
 		}
 		w.Complete(t)
 		c = wantState(t, w, b, migrate.CompletedWithWarnings)
-		if v := c.Verified; v.Source != 17 || v.Recorded != 17 || !v.Clean() {
+		if v := c.Verified; v.Source != 18 || v.Recorded != 18 || !v.Clean() {
 			t.Errorf("verification %+v", v)
 		}
 	})

@@ -149,7 +149,7 @@ func TestBrokenConnectionOfSeveral(t *testing.T) {
 // TestSmallSpool has mailboxes share a spool that hardly takes one message: reading ahead never keeps
 // what is to be written next from its place.
 func TestSmallSpool(t *testing.T) {
-	for _, size := range []int{300, 900, 3000} {
+	for _, size := range []int{300, 900, 1900} {
 		bubble(t, fmt.Sprint(size, " octets a message"), func(t *testing.T, w *migratetest.World) {
 			w.Memory, w.Disk, w.Limits.WindowMessages = 1000, 2000, 3
 			for i := range 4 {

@@ -36,7 +36,8 @@ type spooled struct {
 
 // Fill reads exactly octets from body. A body that is shorter or longer is an error of kind
 // Unreachable: the connection delivered something else than it announced. An error of body that has a
-// kind is passed on as it is. One of kind Unexpected is about the disk.
+// kind is passed on as it is. One of kind Configuration is about the disk, and one of kind TooLarge about a
+// message that would not fit into its budget alone: nothing of it is read.
 //
 // It waits while the budget is used up, and tells waits when that begins and ends. A message counts at most half of the budget. Until turn is
 // closed it is read ahead, and may have what others leave, at most half of the budget with all that is
@@ -47,6 +48,9 @@ func (s *Spool) Fill(ctx context.Context, turn <-chan struct{}, waits func(bool)
 	if octets > s.limit && (octets > s.roomy || !b.roomy(octets)) {
 		b = s.disk
 	}
+	if b == s.disk && octets > b.size {
+		return nil, &Error{Op: "spool message", Kind: TooLarge, Err: fmt.Errorf("it has %d octets, and all messages on their way may take %d on disk", octets, b.size)}
+	}
 	free, err := b.take(ctx, turn, waits, octets)
 	if err != nil {
 		return nil, err
@@ -56,7 +60,8 @@ func (s *Spool) Fill(ctx context.Context, turn <-chan struct{}, waits func(bool)
 	if err := s.copyInto(m, from); err != nil {
 		m.Close()
 		if !from.failed {
-			return nil, &Error{Op: "spool message", Kind: Unexpected, Err: err}
+			return nil, &Error{Op: "spool message", Kind: Configuration, Err: err,
+				Advice: "Make room where SPOOL_DIR is, or set SPOOL_DISK to what is free there, then wait: the mailbox is tried again every five minutes."}
 		}
 		if KindOf(err) != Unexpected { // such as a pause that the server asks for
 			return nil, err

@@ -112,9 +112,19 @@ func TestSpoolCounts(t *testing.T) {
 		}
 	}
 	s := NewSpool(4000, 1<<20, t.TempDir()+"/none")
-	if _, err := s.Fill(t.Context(), nil, func(bool) {}, 5000, bytes.NewReader(make([]byte, 5000))); KindOf(err) != Unexpected {
+	if _, err := s.Fill(t.Context(), nil, func(bool) {}, 5000, bytes.NewReader(make([]byte, 5000))); KindOf(err) != Configuration {
 		t.Errorf("a broken disk is %s: %v", KindOf(err), err)
 	}
+}
+
+// TestSpoolIsTooSmall takes nothing of a message that is larger than the budget on disk.
+func TestSpoolIsTooSmall(t *testing.T) {
+	s := NewSpool(4000, 5000, t.TempDir())
+	body := strings.NewReader(strings.Repeat("x", 5001))
+	if _, err := s.Fill(t.Context(), nil, func(bool) {}, 5001, body); KindOf(err) != TooLarge || body.Len() != 5001 || s.disk.left != 5000 {
+		t.Fatalf("%v, %d octets left of the message and %d of the budget", err, body.Len(), s.disk.left)
+	}
+	fill(t, s, strings.Repeat("x", 5000)).Close()
 }
 
 // A pause that the source asks for in the middle of a message stays one, and blames no message.

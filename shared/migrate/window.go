@@ -137,6 +137,9 @@ func (m *mailboxRun) spool(ctx context.Context, turn <-chan struct{}, waits func
 	case KindOf(err) == Unreadable:
 		j.outcome, j.reason, j.refused = NotMigrated, err.Error(), true
 		return nil
+	case KindOf(err) == TooLarge:
+		j.outcome, j.reason = NotMigrated, err.Error()
+		return nil
 	case err != nil:
 		return at(err, j.info.UID)
 	}

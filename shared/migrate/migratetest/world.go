@@ -72,6 +72,7 @@ func NewWorld() *World {
 		Store: NewStore(nil), Drop: NewStore(nil), Queue: NewQueue(), Boxes: make(map[migrate.MailboxID]*Box),
 		holders: make(map[migrate.MailboxID]*process),
 		Slots:   4, SyncEvery: 6 * time.Hour, Processes: 1, Runs: 4, TickEvery: time.Minute, Grace: 3 * time.Minute,
+		Memory: 1 << 20, Disk: 64 << 20,
 		Limits: migrate.Limits{WindowMessages: 4},
 	}
 }
