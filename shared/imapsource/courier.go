@@ -47,8 +47,11 @@ func (f *fetcher) withdraw() error {
 		return nil
 	}
 	data, err := f.s.examine(f.s.folder)
-	if err != nil || data.UIDValidity != f.s.validity {
+	switch {
+	case err != nil:
 		return f.s.fail(f.ctx, f.op, f.s.folder, err)
+	case data.UIDValidity != f.s.validity:
+		return f.s.renumbered(f.s.folder, f.s.validity, data.UIDValidity)
 	}
 	_, exist, err := f.existing(f.replaced)
 	gone := f.replaced.Minus(exist)

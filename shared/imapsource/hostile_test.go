@@ -269,3 +269,20 @@ func TestLibraryAsksForNothingItself(t *testing.T) {
 		}
 	}
 }
+
+// TestFolderIsAnotherWhenOpenedAgain says nothing of a message in whose place Courier gave one of its own, if
+// the folder that is opened again for it has other UIDs now.
+func TestFolderIsAnotherWhenOpenedAgain(t *testing.T) {
+	shelf := newShelf(2, nil)
+	shelf.text = func(uid migrate.UID) string {
+		shelf.validity = 10
+		if uid == 11 {
+			return unavailable
+		}
+		return "hello"
+	}
+	got, refused, err := sorted(t, shelf.open(t), shelf.all())
+	if wantKind(t, err, migrate.Unreachable); len(got) != 1 || len(refused) != 0 {
+		t.Errorf("it yields %v, %v", got, refused)
+	}
+}
