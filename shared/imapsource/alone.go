@@ -48,21 +48,30 @@ func (f *fetcher) byUID(m located) (gap, err error) {
 }
 
 // bySequence asks by sequence number. These hold while no EXPUNGE came, and none may come in answer
-// to FETCH (RFC 9051 section 7.5.1).
+// to FETCH (RFC 9051 section 7.5.1); where one does, see identify, it asks again.
 func (f *fetcher) bySequence(m located) (gap, err error) {
 	for range 3 {
-		on, before, where := f.s.session, f.s.expunged.Load(), uint32(0)
+		on, where := f.s.session, uint32(0)
+		f.expunged = on.expunged.Load()
 		find := func(now located) error { where = now.seq; return nil }
 		if _, err := f.s.describe(f.ctx, migrate.UIDsOf(m.UID), find); err != nil || where == 0 {
 			return nil, err
 		}
-		if f.s.session == on && f.s.expunged.Load() == before {
-			gap, err = f.run(imap.SeqSetNum(where), f.only(), &m.MessageInfo)
-			f.s.bySequence = f.s.bySequence || f.got.Contains(m.UID)
+		if f.moved(on) {
+			continue
+		}
+		gap, err = f.run(imap.SeqSetNum(where), f.only(), &m.MessageInfo)
+		f.s.bySequence = f.s.bySequence || f.got.Contains(m.UID)
+		if err != nil || gap != nil || f.got.Contains(m.UID) || !f.moved(on) {
 			return gap, err
 		}
 	}
-	return nil, nil
+	return gap, nil
+}
+
+// moved reports whether sequence numbers are not what they were on that connection.
+func (f *fetcher) moved(on *session) bool {
+	return f.s.session != on || on.expunged.Load() != f.expunged
 }
 
 func (f *fetcher) only() *imap.FetchOptions {

@@ -59,6 +59,7 @@ type fetcher struct {
 	got      migrate.UIDSet
 	suspects []suspect
 	replaced migrate.UIDSet            // in whose place the server gives something else
+	expunged int64                     // the session's count, when a sequence number was found out
 	examine  *imapclient.SelectCommand // behind which the last command was sent; nil: the folder was open
 }
 
@@ -250,7 +251,7 @@ func (f *fetcher) deliver(msg *imapclient.FetchMessageData, known *migrate.Messa
 func (f *fetcher) identify(got *items, known *migrate.MessageInfo) (info migrate.MessageInfo, ok bool) {
 	switch described, ok := f.s.known[got.info.UID]; {
 	case known != nil:
-		return *known, got.info.UID == 0 || got.info.UID == known.UID
+		return *known, got.info.UID == known.UID || got.info.UID == 0 && f.s.expunged.Load() == f.expunged
 	case got.complete():
 		f.s.earlyFlags = true
 		return got.info, true

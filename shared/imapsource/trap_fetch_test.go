@@ -92,6 +92,30 @@ func TestUIDBehindTheLiteral(t *testing.T) {
 	}
 }
 
+// A message that is removed ahead of the answer moves the numbers, which no server may do then (RFC 9051
+// section 7.5.1): what comes is another message.
+func TestUIDBehindTheLiteralAndNumbersThatMove(t *testing.T) {
+	seq := 3
+	s := opened(t, func(p *peer, tag, command string) bool {
+		switch {
+		case isBodyFetch(command) && strings.HasPrefix(command, "FETCH 3"):
+			seq = 2
+			p.send("* 1 EXPUNGE\r\n* 3 FETCH (FLAGS () BODY[] {5}\r\nother UID 8)\r\n%s OK done\r\n", tag)
+		case isBodyFetch(command):
+			p.send("* %d FETCH (FLAGS () BODY[] {5}\r\nhello UID 7)\r\n%s OK done\r\n", seq, tag)
+		case isFetch(command):
+			p.send("* %d FETCH (UID 7 %s)\r\n%s OK done\r\n", seq, meta, tag)
+		default:
+			return false
+		}
+		return true
+	})
+	got, err := collect(t, s, migrate.UIDsOf(7))
+	if err != nil || got[7] != "hello" {
+		t.Errorf("got %v: %v", got, err)
+	}
+}
+
 // News of a flag before the answer takes its place in the library (T10).
 func TestFlagNewsBeforeTheAnswer(t *testing.T) {
 	asked := 0
