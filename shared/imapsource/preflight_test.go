@@ -228,3 +228,64 @@ func TestPreflightMeasures(t *testing.T) {
 		}
 	})
 }
+
+// TestPreflightOfServersThatHangUp has three servers end every session three times in mid-look: what is
+// told in the end is whole and exact.
+func TestPreflightOfServersThatHangUp(t *testing.T) {
+	eachServer(t, func(t *testing.T, _ string, server server) {
+		items, octets := mail.Mailbox(12, "u@example.com", 300), int64(0)
+		for _, item := range items {
+			octets += int64(len(item.Message))
+		}
+		if err := server.Fill(t.Context(), "u", items); err != nil {
+			t.Fatal(err)
+		}
+		app := newApp(t, endpointOf(server, migrate.SecurityTLS), "u")
+		dial, calls := app.Dial, 0
+		app.Dial = func(ctx context.Context, e migrate.Endpoint, m migrate.Mailbox) (migrate.Source, error) {
+			s, err := dial(ctx, e, m)
+			if err != nil {
+				return nil, err
+			}
+			return interrupted{s, func() {
+				if calls++; calls%4 == 1 && calls < 12 {
+					if err := server.EndSessions(t.Context(), "u"); err != nil {
+						t.Error(err)
+					}
+				}
+			}}, nil
+		}
+		app.work(t, func(c *migrate.Checkpoint) bool {
+			return c.Phase == migrate.Waiting && c.Preflight != nil && !c.Preflight.At.IsZero()
+		})
+		status, err := migrate.Detail(t.Context(), app.Store, "old", "wave")
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := status.Preflight
+		if want := (migrate.Extent{Messages: 300, Octets: octets}); p.Extent != want || len(p.Problems) != 0 || calls < 12 {
+			t.Errorf("after %d calls %+v, want %+v", calls, p, want)
+		}
+	})
+}
+
+// interrupted is a source with something done before each call of pre-flight.
+type interrupted struct {
+	migrate.Source
+	before func()
+}
+
+func (i interrupted) Sizes(ctx context.Context, names []string) (map[string]int64, error) {
+	i.before()
+	return i.Source.Sizes(ctx, names)
+}
+
+func (i interrupted) Survey(ctx context.Context, name string, few migrate.UIDSet) (migrate.FolderState, migrate.UIDSet, []migrate.MessageInfo, error) {
+	i.before()
+	return i.Source.Survey(ctx, name, few)
+}
+
+func (i interrupted) Headers(ctx context.Context, uids migrate.UIDSet, yield func(migrate.MessageInfo, []byte) error) error {
+	i.before()
+	return i.Source.Headers(ctx, uids, yield)
+}

@@ -196,3 +196,39 @@ func (p pressed) Describe(context.Context, migrate.UIDSet, func(migrate.MessageI
 	*p.tries++
 	return &migrate.Error{Op: "describe", Kind: migrate.Throttled, RetryAfter: 10 * time.Minute, Err: errors.New("too fast")}
 }
+
+// TestPreflightAsksOnce asks for the states of folders that are done only once, and takes no size that nothing
+// has.
+func TestPreflightAsksOnce(t *testing.T) {
+	inPreflight(t, "", func(t *testing.T, w *migratetest.World) {
+		b := inPieces(t, w)
+		b.Source.PlainList = true
+		for range 2 {
+			b.Source.Folder("INBOX").Add(migratetest.Message("", "letter", 200), received).Size = 1 << 62
+		}
+		var asked []int
+		b.Dial = func(ctx context.Context, _ migrate.Endpoint, _ migrate.Mailbox) (migrate.Source, error) {
+			s, err := b.Source.Dial(ctx)
+			return stated{s, &asked}, err
+		}
+		w.Preflight(t)
+		p := wantUntouched(t, w, b).Preflight
+		if p.Messages != 242 || p.Octets != 240*200 || p.Unsized != 2 || !p.Estimated {
+			t.Errorf("%+v", p)
+		}
+		if len(asked) < 3 || asked[0] != 13 || asked[len(asked)-1] > 5 {
+			t.Errorf("asked for the states of %v folders", asked)
+		}
+	})
+}
+
+// stated counts the folders whose states are asked for.
+type stated struct {
+	migrate.Source
+	asked *[]int
+}
+
+func (s stated) States(ctx context.Context, names []string) (map[string]migrate.FolderState, error) {
+	*s.asked = append(*s.asked, len(names))
+	return s.Source.States(ctx, names)
+}

@@ -37,7 +37,7 @@ func (m *mailboxRun) countFolders() (total int, err error) {
 	r := m.looking.report
 	var names []string
 	for _, f := range r.Folders {
-		if f.state.UIDValidity == 0 {
+		if f.state.UIDValidity == 0 && !f.Looked {
 			names = append(names, f.Name)
 		}
 	}

@@ -86,7 +86,7 @@ func (m *mailboxRun) sample(f *LookedFolder, quota int) (UIDSet, error) {
 
 // alike is what folders share that may be one.
 func alike(validity uint32, uids UIDSet) string {
-	return shortSum(validity, uids.Ranges())
+	return shortSum(validity, uids)
 }
 
 // folderPrint tells folders apart that are alike by some messages: their keys as the ledger has them, empty

@@ -56,6 +56,9 @@ func (m *mailboxRun) askSizes() error {
 	err := m.patiently(func(ctx context.Context) error {
 		sizes, err := m.source.Sizes(ctx, names)
 		for name, size := range sizes {
+			if size < 0 || size > maxSize {
+				continue
+			}
 			f := &r.Folders[at[name]]
 			f.Octets, f.Sized, f.Estimated = size, true, false
 		}

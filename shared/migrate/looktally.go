@@ -75,8 +75,14 @@ type tally struct {
 	large    []LargeMessage
 }
 
+// maxSize is what a message or a folder can have: a larger number means nothing, and sums would overflow.
+const maxSize = 1 << 50
+
 // add counts a message.
 func (t *tally) add(i MessageInfo, received time.Time) {
+	if i.Size > maxSize {
+		i.Size = 0
+	}
 	t.messages, t.octets = t.messages+1, t.octets+i.Size
 	if i.Size == 0 {
 		t.sizeless++

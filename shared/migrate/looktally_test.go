@@ -1,6 +1,9 @@
 package migrate
 
-import "testing"
+import (
+	"testing"
+	"time"
+)
 
 // TestFilteredAddsUp has a sample speak of a folder whose octets are known: a part is never more than the
 // whole, and all messages have all of them.
@@ -17,5 +20,18 @@ func TestFilteredAddsUp(t *testing.T) {
 		if f.Filtered != want || f.Octets != c.whole || f.Estimated {
 			t.Errorf("%+v of %d octets: %+v", c, f.Octets, f.Filtered)
 		}
+	}
+}
+
+// TestSizesWithoutMeaning has a server tell sizes that nothing has: they count as not known.
+func TestSizesWithoutMeaning(t *testing.T) {
+	some := new(tally)
+	for _, size := range []int64{100, 0, 1<<63 - 1, 1<<63 - 1, 100} {
+		some.add(MessageInfo{Size: size}, time.Time{})
+	}
+	f := LookedFolder{Extent: Extent{Messages: 5}}
+	f.take(some)
+	if want := (Extent{Messages: 5, Octets: 500, Estimated: true, Unsized: 3}); f.Extent != want {
+		t.Errorf("%+v, want %+v", f.Extent, want)
 	}
 }
