@@ -12,12 +12,15 @@ type Crowded struct {
 const crowdedFor = time.Hour
 
 // connections is how many the run may have to the source now. It may be called from any goroutine.
-func (m *mailboxRun) connections() int {
+func (m *mailboxRun) connections() int { return max(1, min(m.mayConnect(), int(m.part.Load()))) }
+
+// mayConnect is how many it may have as far as its own mailbox is concerned.
+func (m *mailboxRun) mayConnect() int {
 	n := m.endpoint.Connections
 	if c := m.cp.Crowded; c != nil {
 		n = min(n, c.Connections+int(time.Since(c.At)/crowdedFor))
 	}
-	return max(1, min(n, int(m.part.Load())))
+	return max(1, n)
 }
 
 // dialsAtOnce bounds the connections that a server which has enough refuses. Some count such for wrong

@@ -21,7 +21,7 @@
 //   - What is stored: checkpoint.go, cursor.go, summary.go, ledger.go, order.go, wakeup.go, endpoint.go.
 //   - Folders: folders.go, placement.go (where each goes), folderrules.go, renamed.go, anew.go (UIDs that
 //     mean something else now), refused.go, samefolder.go.
-//   - Who is next: planner.go, gate.go, crowded.go and servercap.go (connections), brake.go (sign-ins).
+//   - Who is next: planner.go, gate.go, crowded.go, servercap.go and loans.go (connections), brake.go (sign-ins).
 //   - Before anything moves: preflight.go, look.go, looklist.go, looksample.go, looksizes.go,
 //     looktally.go, spoiltdates.go.
 package migrate

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -16,6 +17,7 @@ func slotName(endpoint string, number int) string {
 // keeper holds the leases a run needs and renews them. When one is lost, or cannot be renewed in
 // time, it ends the context it gave with cause LostOwnership.
 type keeper struct {
+	mu     sync.Mutex // guards leases, also while they are renewed
 	leases []Lease
 	until  atomic.Int64 // ns since start: our own monotonic end of the shortest lease
 	start  time.Time
@@ -66,6 +68,8 @@ func (k *keeper) renew(ctx context.Context) {
 	asked := time.Since(k.start)
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(k.until.Load())-asked)
 	defer cancel()
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	for _, l := range k.leases {
 		err := l.Renew(ctx)
 		if errors.Is(err, ErrLeaseLost) {

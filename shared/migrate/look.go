@@ -159,7 +159,7 @@ func (m *mailboxRun) lookIntoAll(total int) error {
 		if f.Looked {
 			continue
 		}
-		m.mindRoom()
+		m.mindRoom(nil)
 		if m.soft.Err() != nil {
 			return errBudget
 		}

@@ -83,7 +83,7 @@ func (m *mailboxRun) read(shelves []*shelf) *reader {
 	r.news = sync.NewCond(&r.mu)
 	r.ctx, r.cancel = context.WithCancel(m.ctx)
 	r.hands.Go((&hand{reader: r, source: m.source, first: true}).work)
-	for range m.connections() - 1 {
+	for range m.mayConnect() - 1 {
 		r.hands.Go((&hand{reader: r}).work)
 	}
 	return r
@@ -248,6 +248,20 @@ func (r *reader) take(h *hand) func() error {
 		r.idle--
 	}
 	return nil
+}
+
+// wants reports whether there is more to read than all connections that the run may have can begin.
+func (r *reader) wants() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return !r.refused && r.idle == 0 && r.connected >= r.run.connections() && r.coming(r.waiting()) > r.connected
+}
+
+// count is how many connections there are.
+func (r *reader) count() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.connected
 }
 
 // waiting counts the tasks that can be begun.

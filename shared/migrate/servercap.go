@@ -112,8 +112,8 @@ func (e Endpoint) full() int {
 	return n
 }
 
-// room is a number of connections shared out among runs. Each knows its part by the number of its slot, so
-// the sum holds without a lease for each connection.
+// room is a number of connections shared out among slots. Each run knows its part by the numbers of those it
+// holds (see loans), so the sum holds without a lease for each connection.
 type room struct {
 	total int
 	runs  int // at once: those in the slots below
@@ -145,18 +145,22 @@ func loadRoom(ctx context.Context, s Store, e Endpoint) (room, error) {
 // roomAge is how old a run's knowledge of its room may be.
 const roomAge = 15 * time.Second
 
-// mindRoom asks now and then whether the cap has fallen since. The reader closes connections that are too
-// many, and a run whose slot is none any more ends at a safe point.
-func (m *mailboxRun) mindRoom() {
+// mindRoom asks now and then whether the cap has fallen since, and whether there is room to borrow. The
+// reader closes connections that are too many, and a run whose slot is none any more ends at a safe point.
+func (m *mailboxRun) mindRoom(r *reader) {
 	if time.Since(m.roomAsked) < roomAge {
 		return
 	}
 	m.roomAsked = time.Now()
-	r, err := loadRoom(m.ctx, m.Store, m.endpoint)
+	room, err := loadRoom(m.ctx, m.Store, m.endpoint)
 	if err != nil {
 		return // it keeps what it has
 	}
-	part := r.of(m.slot)
+	if r != nil {
+		m.borrow(r, room)
+		defer r.change(func() {}) // it looks at what follows
+	}
+	part := m.partOf(room)
 	m.part.Store(int64(part))
 	if part == 0 {
 		m.endSoft()

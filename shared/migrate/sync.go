@@ -22,6 +22,7 @@ type mailboxRun struct {
 	soft      context.Context // ends when the budget is used up or the process is to stop
 	endSoft   context.CancelFunc
 	part      atomic.Int64 // connections that it may have of the endpoint's, see room
+	loans     loans
 	roomAsked time.Time
 	outside   bool // the source server has not let it in
 	leaveGate func()
@@ -236,7 +237,7 @@ func (m *mailboxRun) bringOver(f *FolderCursor, r *reader, s *shelf) error {
 		if w == nil || err != nil {
 			return err
 		}
-		m.mindRoom()
+		m.mindRoom(r)
 		if err := m.window(f, r, w); err != nil {
 			return err
 		}
