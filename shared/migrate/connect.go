@@ -3,6 +3,7 @@ package migrate
 import (
 	"context"
 	"sync"
+	"time"
 )
 
 // connect connects to both ends.
@@ -57,10 +58,20 @@ func (m *mailboxRun) turnedAway(err error) bool {
 }
 
 // crowds reports whether a server that refused a connection has enough of all mailboxes together, and not
-// of this one. One that hangs up without a word has, if it did not hang up on others: else it is down.
+// of this one. One that hangs up without a word has, if it did not hang up on others, in this process or in
+// another: else it is down.
 func (m *mailboxRun) crowds(err error) bool {
-	reason := ReasonOf(err)
-	return reason == ServerCrowded || reason == ServerClosesAtOnce && m.company.of(m.endpoint.Name) > 0
+	switch ReasonOf(err) {
+	case ServerCrowded:
+		return true
+	case ServerClosesAtOnce:
+		if m.company.of(m.endpoint.Name) > 0 {
+			return true
+		}
+		c, err := loadCap(context.WithoutCancel(m.base), m.Store, m.endpoint.Name)
+		return err == nil && c.upForOthers(time.Now(), m.cp.Mailbox.ID)
+	}
+	return false
 }
 
 // lowerCap may be called from any goroutine.

@@ -8,8 +8,8 @@ import (
 )
 
 // serverCap says how many connections all mailboxes of an endpoint may have to its server at once, over
-// all instances, since the server took no more. It is the blob endpoints/<endpoint>/state. Only a fall is
-// written: what the cap has risen to since then follows from the time, so nobody has to raise it.
+// all instances, since the server took no more. It is the blob endpoints/<endpoint>/state. Of the cap only a
+// fall is written: what it has risen to since then follows from the time, so nobody has to raise it.
 type serverCap struct {
 	Version     int       `json:"v"`
 	Connections int       `json:"connections"` // right after the fall; 0: there was none
@@ -17,9 +17,17 @@ type serverCap struct {
 	At          time.Time `json:"at"`          // of the fall
 	By          MailboxID `json:"by"`          // the mailbox that was turned away
 	Cause       string    `json:"cause"`       // the server's words
+
+	Seen   time.Time `json:"seen,omitzero"`   // when the server was last known to give a mailbox messages
+	SeenBy MailboxID `json:"seenBy,omitzero"` // that mailbox
 }
 
 const (
+	// Within seenFor of others' messages, a server that hangs up without a word is up and has enough. It is
+	// shorter than fallsOnce, so that one that goes down lowers the cap once at most.
+	seenFor   = 50 * time.Second
+	seenEvery = 25 * time.Second // noted
+
 	// Within fallsOnce of a fall, others hear of the same crowd, and the runs that have too many
 	// connections close them.
 	fallsOnce  = time.Minute
@@ -72,6 +80,10 @@ func lowerCap(ctx context.Context, s Store, e Endpoint, by MailboxID, cause erro
 		return true
 	})
 	return lowered, err
+}
+
+func (m *mailboxRun) amendCap(to func(*serverCap) bool) error {
+	return amend(m.ctx, m.Store, serverCapName(m.endpoint.Name), "the server's cap", serverCap{Version: amendVersion}, to)
 }
 
 // loadCap reads the cap. One that is not there, cannot be read or is a newer program's caps nothing.
@@ -136,6 +148,20 @@ func (r room) of(slot int) int {
 	return min(n, r.each)
 }
 
+// seen notes that the server gives this mailbox messages, unless that was noted just now.
+func (c *serverCap) seen(now time.Time, by MailboxID) bool {
+	if now.Sub(c.Seen).Abs() < seenEvery {
+		return false
+	}
+	c.Seen, c.SeenBy = now.UTC(), by
+	return true
+}
+
+// upForOthers reports whether the server gives messages to other mailboxes now.
+func (c serverCap) upForOthers(now time.Time, self MailboxID) bool {
+	return c.SeenBy != "" && c.SeenBy != self && now.Sub(c.Seen).Abs() < seenFor
+}
+
 // loadRoom returns what the endpoint's runs may have now.
 func loadRoom(ctx context.Context, s Store, e Endpoint) (room, error) {
 	c, err := loadCap(ctx, s, e.Name)
@@ -152,10 +178,14 @@ func (m *mailboxRun) mindRoom(r *reader) {
 		return
 	}
 	m.roomAsked = time.Now()
-	room, err := loadRoom(m.ctx, m.Store, m.endpoint)
+	c, err := loadCap(m.ctx, m.Store, m.endpoint.Name)
 	if err != nil {
 		return // it keeps what it has
 	}
+	if id := m.cp.Mailbox.ID; c.seen(time.Now(), id) {
+		_ = m.amendCap(func(c *serverCap) bool { return c.seen(time.Now(), id) }) // nobody depends on it
+	}
+	room := m.endpoint.room(c.at(time.Now(), m.endpoint.full()))
 	if r != nil {
 		m.borrow(r, room)
 		defer r.change(func() {}) // it looks at what follows

@@ -147,12 +147,44 @@ func TestWhatLowersTheCap(t *testing.T) {
 			w.Server.Reason = reason
 			w.Settle(t)
 			wantAll(t, w)
-			_, _, err := w.Store.Get(t.Context(), capName)
-			if _, _, refused := w.Server.Since(); refused == 0 || (err == nil) != lowers {
-				t.Errorf("%d refused, %v", refused, err)
+			content, _, err := w.Store.Get(t.Context(), capName)
+			fell := strings.Contains(string(content), "no more connections")
+			if _, _, refused := w.Server.Since(); refused == 0 || fell != lowers {
+				t.Errorf("%d refused, %s, %v", refused, content, err)
 			}
 		})
 	}
+	bubble(t, "a run in each process", func(t *testing.T, w *migratetest.World) {
+		w.Endpoint = func(e *migrate.Endpoint) { e.Connections = 1 }
+		crowd(t, w, 3, 8, 100)
+		w.Processes, w.Runs = 6, 1
+		w.Server.Reason = migrate.ServerClosesAtOnce
+		hurry(w, 5*time.Second)
+		began := time.Now()
+		w.Run(t, time.Hour, func() bool { return time.Since(began) > 10*time.Minute })
+		if c := capOf(t, w); c == nil || c.Connections > 5 {
+			t.Errorf("cap %+v", c)
+		}
+		w.Settle(t)
+		wantAll(t, w)
+	})
+	bubble(t, "a server that goes down", func(t *testing.T, w *migratetest.World) {
+		w.Endpoint = func(e *migrate.Endpoint) { e.Connections = 1 }
+		crowd(t, w, 30, 8, 100)
+		w.Processes, w.Runs = 6, 1
+		w.Server.Reason = migrate.ServerClosesAtOnce
+		hurry(w, 5*time.Second)
+		began := time.Now()
+		w.Run(t, time.Hour, func() bool { return time.Since(began) > 4*time.Minute })
+		w.Server.Take(0)
+		w.Run(t, 2*time.Hour, func() bool { return time.Since(began) > time.Hour })
+		if c := capOf(t, w); c != nil && c.Connections < 5 {
+			t.Errorf("cap %+v", c)
+		}
+		w.Server.Take(30)
+		w.Settle(t)
+		wantAll(t, w)
+	})
 	bubble(t, "a server that is down", func(t *testing.T, w *migratetest.World) {
 		crowd(t, w, 0, 8, 3)
 		w.Server.Reason = migrate.ServerClosesAtOnce
