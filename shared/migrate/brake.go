@@ -91,9 +91,10 @@ func (b Brake) enter(ctx context.Context, endpoint string, limit int) error {
 		if resting = 0; s.Refused < limit {
 			return false
 		}
-		if resting = time.Until(s.Until); resting > 0 {
+		if resting = time.Until(s.Until); resting > 0 && resting < longestRest+firstRest {
 			return false
 		}
+		resting = 0 // or nobody rests so long: an instance with a wrong clock wrote it
 		s.Until = time.Now().Add(brakeProbe).UTC()
 		return true
 	})

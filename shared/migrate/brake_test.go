@@ -3,6 +3,7 @@ package migrate_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"testing"
 	"testing/synctest"
@@ -237,4 +238,23 @@ func TestBrakeCountsReconnects(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestBrakeOfAWrongClock: a rest that an instance with a wrong clock dated years ahead does not last for years.
+func TestBrakeOfAWrongClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := migratetest.NewStore(nil)
+		state := fmt.Sprintf(`{"v":1,"refused":9,"until":%q}`, time.Now().AddDate(3, 0, 0).Format(time.RFC3339))
+		if _, err := store.Put(t.Context(), "endpoints/old/brake", []byte(state), nil, migrate.Condition{}); err != nil {
+			t.Fatal(err)
+		}
+		server := &gatekeeper{err: refusal(migrate.WrongPassword)}
+		dial := migrate.Brake{Store: store}.Guard(server.dial)
+		for range 2 {
+			_, _ = dial(t.Context(), migrate.Endpoint{Name: "old"}, migrate.Mailbox{})
+		}
+		if server.tries != 1 {
+			t.Errorf("tried %d times", server.tries)
+		}
+	})
 }

@@ -37,9 +37,10 @@ const (
 func serverCapName(endpoint string) string { return "endpoints/" + endpoint + "/state" }
 
 // at is the cap at a time: without a refusal it rises by an eighth, at least by one, every quarter of an
-// hour, until it is full.
+// hour, until it is full. A fall in the future is what an instance with a wrong clock wrote: it would last for
+// ever.
 func (c serverCap) at(now time.Time, full int) int {
-	if c.Connections < 1 {
+	if c.Connections < 1 || c.At.Sub(now) > risesEvery {
 		return full
 	}
 	n := c.Connections
@@ -55,7 +56,7 @@ func (c serverCap) at(now time.Time, full int) int {
 // fall lowers the cap, unless it has just fallen: by half while it looks for what the server takes, and by
 // a quarter when it had risen to that. A server at its limit also refuses the users who need it.
 func (c *serverCap) fall(now time.Time, full int, by MailboxID, cause error) bool {
-	if c.Connections > 0 && now.Sub(c.At) < fallsOnce {
+	if c.Connections > 0 && now.Sub(c.At).Abs() < fallsOnce {
 		return false
 	}
 	n := c.at(now, full)

@@ -345,3 +345,19 @@ func TestCapOfOthers(t *testing.T) {
 		})
 	}
 }
+
+// TestCapOfAWrongClock: a fall that an instance with a wrong clock dated years ahead does not last for years.
+func TestCapOfAWrongClock(t *testing.T) {
+	bubble(t, "", func(t *testing.T, w *migratetest.World) {
+		crowd(t, w, 4, 8, 40)
+		state := fmt.Sprintf(`{"v":1,"connections":1,"full":30,"at":%q,"by":"x"}`, time.Now().AddDate(3, 0, 0).Format(time.RFC3339))
+		if _, err := w.Store.Put(t.Context(), capName, []byte(state), nil, migrate.Condition{}); err != nil {
+			t.Fatal(err)
+		}
+		w.Settle(t)
+		wantAll(t, w)
+		if c := capOf(t, w); c == nil || w.Boxes[c.By] == nil {
+			t.Errorf("cap %+v", c)
+		}
+	})
+}
