@@ -95,12 +95,39 @@ func (k *keeper) release(ctx context.Context) {
 // acquireSlot takes any free one of the endpoint's first slots and returns its number, or gives
 // ErrLeaseHeld. Starting points are spread so that runs do not queue at the first.
 func acquireSlot(ctx context.Context, s Store, endpoint string, slots int, length time.Duration, start int) (Lease, int, error) {
-	for i := range slots {
-		number := (start + i) % slots
+	number := start % slots
+	l, err := s.Acquire(ctx, slotName(endpoint, number), length)
+	if !errors.Is(err, ErrLeaseHeld) {
+		return l, number, err
+	}
+	free, err := freeSlots(ctx, s, endpoint, slots) // to try a thousand one by one takes longer than a lease lasts
+	if err != nil {
+		return nil, 0, err
+	}
+	for i := range free {
+		number := free[(start+i)%len(free)]
 		l, err := s.Acquire(ctx, slotName(endpoint, number), length)
 		if !errors.Is(err, ErrLeaseHeld) {
 			return l, number, err
 		}
 	}
 	return nil, 0, ErrLeaseHeld
+}
+
+// freeSlots lists the endpoint's first slots that nobody holds.
+func freeSlots(ctx context.Context, s Store, endpoint string, slots int) (free []int, err error) {
+	held := make(map[string]bool)
+	err = s.List(ctx, "slots/"+endpoint+"/", func(e Entry) error {
+		held[e.Name] = e.Leased
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list slots: %w", err)
+	}
+	for number := range slots {
+		if !held[slotName(endpoint, number)] {
+			free = append(free, number)
+		}
+	}
+	return free, nil
 }

@@ -3,9 +3,7 @@ package migrate
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"math/rand/v2"
-	"strings"
 )
 
 // loans are slots that a run holds besides its own, for their part of the server's connections: while few
@@ -27,7 +25,7 @@ func (m *mailboxRun) borrow(r *reader, room room) {
 			m.loans.slots = nil
 		}
 	case len(m.loans.slots) > 0 || r.wants():
-		free, err := m.freeSlots(room.runs)
+		free, err := freeSlots(m.ctx, m.Store, m.endpoint.Name, room.runs)
 		if err != nil {
 			return
 		}
@@ -56,25 +54,6 @@ func (m *mailboxRun) partOf(room room) int {
 		}
 	}
 	return n
-}
-
-// freeSlots lists the first slots that nobody holds.
-func (m *mailboxRun) freeSlots(slots int) (free []int, err error) {
-	held := make(map[string]bool)
-	prefix, _, _ := strings.Cut(slotName(m.endpoint.Name, 0), "0000")
-	err = m.Store.List(m.ctx, prefix, func(e Entry) error {
-		held[e.Name] = e.Leased
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("list slots: %w", err)
-	}
-	for number := range slots {
-		if !held[slotName(m.endpoint.Name, number)] {
-			free = append(free, number)
-		}
-	}
-	return free, nil
 }
 
 // othersWait reports whether mailboxes wait for a slot, as far as the plan tells.

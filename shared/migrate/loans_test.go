@@ -2,6 +2,7 @@ package migrate_test
 
 import (
 	"fmt"
+	"hash/fnv"
 	"testing"
 	"time"
 
@@ -83,4 +84,33 @@ func TestLoansAreGivenBack(t *testing.T) {
 			wantAll(t, w)
 		})
 	}
+}
+
+// TestLastFreeSlot is found by few requests among a thousand.
+func TestLastFreeSlot(t *testing.T) {
+	bubble(t, "", func(t *testing.T, w *migratetest.World) {
+		w.Slots = 1000
+		b := oneMailbox(t, w, 5)
+		h := fnv.New32a()
+		h.Write([]byte(b.Mailbox.ID))
+		start := int(uint16(h.Sum32())) // where a run begins to look; the one before it is free
+		for i := range 1000 {
+			if i == (start+999)%1000 {
+				continue
+			}
+			if _, err := w.Store.Acquire(t.Context(), fmt.Sprintf("slots/%s/%04d", migratetest.EndpointName, i), time.Minute); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.Store.Before = func(string, string) error {
+			time.Sleep(30 * time.Millisecond)
+			return nil
+		}
+		began := time.Now()
+		w.Settle(t)
+		w.CheckExact(t, b)
+		if c, took := wantState(t, w, b, migrate.Synced), time.Since(began); c.Failures != 0 || took > 20*time.Second {
+			t.Errorf("%d failures in %s", c.Failures, took)
+		}
+	})
 }
