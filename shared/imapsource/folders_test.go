@@ -327,6 +327,7 @@ func TestUsualNames(t *testing.T) {
 	}
 	for name, use := range map[string]migrate.SpecialUse{
 		"Borttaget": migrate.UseTrash, "Uønsket e-mail": migrate.UseJunk, "Elemente șterse": migrate.UseTrash, "Διαγραμμένα": migrate.UseTrash, "ÖNEMSİZ E-POSTA": migrate.UseJunk,
+		"Søppel": "", "Lixo": "", "Sletta": migrate.UseTrash, "Uønskt": migrate.UseJunk,
 		"Gesendete Elemente": migrate.UseSent, "Éléments supprimés": migrate.UseTrash, "Lähetetyt": migrate.UseSent, "Черновики": migrate.UseDrafts,
 		"İstenmeyen": migrate.UseJunk, "迷惑メール": migrate.UseJunk, "Wersje robocze": migrate.UseDrafts, "Archiv": migrate.UseArchive, " SENT ": migrate.UseSent,
 	} {

@@ -28,7 +28,8 @@ type language struct {
 //	E  Exchange's names, ecederstrand/exchangelib exchangelib/folders/known_folders.py at 465d5ca (LOCALIZED_NAMES)
 //	M  learn.microsoft.com in that language, where it names Exchange's folders
 //
-// A word that means one role in one language and another in a second is left out, such as "Lixo".
+// A word that means one role in one language or program and another in a second is left out, such as "Lixo", or
+// "Søppel": Thunderbird's trash in Norwegian, and Roundcube's junk.
 var languages = []language{
 	{"English", "RTFDS",
 		"sent|sent items|sent messages|sent mail|sentmail|sent-mail|sent objects",
@@ -86,8 +87,8 @@ var languages = []language{
 		"arkiv"},
 	{"Norwegian", "RTFDO",
 		"sendt|sendte elementer",
-		"slettet|søppel|slettede elementer",
-		"spam|uønsket|søppelpost|nettsøppel",
+		"slettet|sletta|slettede elementer",
+		"spam|uønsket|uønskt|søppelpost|nettsøppel",
 		"kladd|utkast",
 		"arkiv"},
 	{"Finnish", "RTFO",
