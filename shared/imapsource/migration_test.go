@@ -34,7 +34,7 @@ func startMigration(t *testing.T, at migrate.Endpoint, change func(*migrate.Endp
 // until runs until the checkpoint is so.
 func (m *migration) until(done func(*migrate.Checkpoint) bool) (c *migrate.Checkpoint) {
 	m.t.Helper()
-	m.world.Run(m.t, time.Minute, func() bool {
+	m.world.Run(m.t, 5*time.Minute, func() bool {
 		c = m.world.Checkpoint(m.t, m.box.Mailbox.ID)
 		return done(c)
 	})
