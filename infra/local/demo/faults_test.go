@@ -12,7 +12,7 @@ import (
 var troubles = []faults.Rule{
 	// The target does the work and nobody hears of it, or does it after the connection died.
 	{At: "imap.APPEND", Skip: 20, Times: 3, Do: faults.LoseAnswer},
-	{At: "imap.APPEND", Skip: 60, Times: 2, Do: faults.WorkLate, After: 1500 * time.Millisecond},
+	{At: "imap.APPEND", Skip: 60, Times: 2, Do: faults.WorkLate, After: 500 * time.Millisecond},
 	{At: "imap.APPEND", Skip: 100, Times: 2, Do: faults.CutAfter, Bytes: 700},
 	{At: "imap.APPEND", Skip: 150, Times: 1, Do: faults.Throttle, After: 2 * time.Second},
 	{At: "graph.GET", Skip: 5, Times: 2, Do: faults.Throttle, After: time.Second},

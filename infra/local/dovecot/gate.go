@@ -54,8 +54,9 @@ func (g *gate) serve() {
 			return
 		}
 		g.handlers.Go(func() {
-			defer g.leave(client)
-			g.forward(client)
+			gone := sync.OnceFunc(func() { g.meter.add(-1) })
+			defer g.leave(client, gone)
+			g.forward(client, gone)
 		})
 	}
 }
@@ -71,16 +72,17 @@ func (g *gate) enter(client net.Conn) bool {
 	return true
 }
 
-func (g *gate) leave(client net.Conn) {
+func (g *gate) leave(client net.Conn, gone func()) {
 	client.Close()
+	gone()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	delete(g.open, client)
-	g.meter.add(-1)
 }
 
-// forward copies both ways until one side ends.
-func (g *gate) forward(client net.Conn) {
+// forward copies both ways until one side ends. It calls gone as soon as the client has, before it ends the
+// server's side, which takes its time on a busy machine.
+func (g *gate) forward(client net.Conn, gone func()) {
 	server, err := net.Dial("tcp", g.target)
 	if err != nil {
 		return
@@ -89,6 +91,7 @@ func (g *gate) forward(client net.Conn) {
 	var up sync.WaitGroup
 	up.Go(func() {
 		_, _ = io.Copy(server, client)
+		gone()
 		server.Close()
 	})
 	_, _ = io.Copy(client, server)
