@@ -147,6 +147,7 @@ func (m *mailboxRun) startOver(f *FolderCursor, state FolderState, existing UIDS
 	if f.UIDValidity == state.UIDValidity {
 		freed = f.Freed
 		freed.Union(f.Done)
+		existing.Union(m.doubtful(f.Key)) // what is not there may come back
 	}
 	f.UIDValidity = state.UIDValidity
 	f.Done, f.Freed, f.LeftOut, f.Unsettled, f.Doubled = UIDSet{}, freed, UIDSet{}, UIDSet{}, UIDSet{}

@@ -2,6 +2,7 @@ package migrate_test
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
@@ -148,5 +149,51 @@ func TestFolderIsOlderForAWhileKilled(t *testing.T) {
 				wantState(t, w, b, migrate.Completed)
 			})
 		}
+	}
+}
+
+// TestOlderStatesAtOnce has connections see older states of the folders at random while mail arrives, answers
+// of the target get lost and processes die.
+func TestOlderStatesAtOnce(t *testing.T) {
+	for seed := range 30 {
+		bubble(t, fmt.Sprint(seed), func(t *testing.T, w *migratetest.World) {
+			w.Mercy, w.Processes, w.Slots, w.SyncEvery, w.Connections = true, 2, 2, 10*time.Minute, 3
+			c := &chaos{random: rand.New(rand.NewPCG(uint64(seed), 9)), until: time.Now().Add(2 * time.Hour)}
+			for range 6 {
+				w.Kills = append(w.Kills, 40+c.random.IntN(150))
+			}
+			twoMailboxes(t, w)
+			for _, b := range w.Boxes {
+				c.befall(b)
+				b.Source.Behind = func() int {
+					if c.once(4) {
+						return 1 + int(c.seconds(6)/time.Second)
+					}
+					return 0
+				}
+			}
+			w.Run(t, 3*time.Hour, func() bool {
+				if c.once(200) {
+					for _, b := range w.Boxes {
+						b.Source.Folder("INBOX").Add(migratetest.Message("twin", "twin", 400), received)
+						b.Source.Folder("Sent").Add(migratetest.Message("", "no id", 200), received, migrate.Flagged)
+					}
+				}
+				return time.Now().After(c.until)
+			})
+			w.Sync(t)
+			w.Settle(t)
+			w.Complete(t)
+			for _, b := range w.Boxes {
+				want := 0
+				for _, f := range b.Source.Folders() {
+					want += len(f.Messages())
+				}
+				v := w.Checkpoint(t, b.Mailbox.ID).Verified // a twin in another folder may pass for one that is gone
+				if got := len(b.Target.Messages()); got != want || v.Source != want || v.Recorded != want || v.Present+v.Moved != want {
+					t.Errorf("%d messages at the target, want %d: verification %+v", got, want, v)
+				}
+			}
+		})
 	}
 }

@@ -131,7 +131,7 @@ func (h *hand) account(s *shelf, windows []*window) ([]Record, error) {
 	if missing.Empty() {
 		return nil, nil
 	}
-	gone, err := removed(h.ctx, h.source, s.name, s.state, missing)
+	gone, _, err := removed(h.ctx, h.source, s.name, s.state, missing)
 	if err != nil {
 		return nil, err
 	}
@@ -150,22 +150,23 @@ func (h *hand) account(s *shelf, windows []*window) ([]Record, error) {
 	return records, nil
 }
 
-// removed returns those of a folder's messages that are gone since the folder was in that state. It is opened
-// anew for that. A list that lacks others, too, or is older, as at a replica that lags, says nothing.
-func removed(ctx context.Context, source Source, folder string, since FolderState, uids UIDSet) (UIDSet, error) {
+// removed returns those of a folder's messages that are gone since the folder was in that state, and UIDNEXT
+// now. It is opened anew for that. A list that lacks others, too, or is older, as at a replica that lags, says
+// nothing.
+func removed(ctx context.Context, source Source, folder string, since FolderState, uids UIDSet) (gone UIDSet, next UID, err error) {
 	l, err := survey(ctx, source, folder, UIDSet{})
 	if err != nil {
-		return UIDSet{}, err
+		return gone, 0, err
 	}
-	gone := uids.Minus(l.existing)
+	gone, next = uids.Minus(l.existing), l.state.UIDNext
 	switch {
 	case l.state.UIDValidity != since.UIDValidity:
-		return UIDSet{}, validityChanged(folder, since.UIDValidity, l.state.UIDValidity)
-	case gone.Empty():
-		return gone, nil
-	case l.state.UIDNext != 0 && l.state.UIDNext < since.UIDNext:
-		return UIDSet{}, &Error{Op: "list messages", Folder: folder, Kind: Unreachable,
-			Err: fmt.Errorf("this connection shows an older state of the folder, with UIDNEXT %d after %d", l.state.UIDNext, since.UIDNext)}
+		err = validityChanged(folder, since.UIDValidity, l.state.UIDValidity)
+	case !gone.Empty() && next != 0 && next < since.UIDNext:
+		err = &Error{Op: "list messages", Folder: folder, Kind: Unreachable,
+			Err: fmt.Errorf("this connection shows an older state of the folder, with UIDNEXT %d after %d", next, since.UIDNext)}
+	case !gone.Empty():
+		err = l.complete(folder)
 	}
-	return gone, l.complete(folder)
+	return gone, next, err
 }

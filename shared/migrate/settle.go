@@ -151,7 +151,7 @@ func (m *mailboxRun) accountDoubtful(f *FolderCursor, missing UIDSet, others boo
 	if f.Gone {
 		return unsettled(missing, m.cp.Epoch), nil
 	}
-	gone, err := removed(m.ctx, m.source, f.Name, FolderState{UIDValidity: f.UIDValidity, UIDNext: f.Known.UIDNext}, missing)
+	gone, next, err := removed(m.ctx, m.source, f.Name, FolderState{UIDValidity: f.UIDValidity, UIDNext: f.Known.UIDNext}, missing)
 	if err != nil {
 		return nil, err
 	}
@@ -162,6 +162,10 @@ func (m *mailboxRun) accountDoubtful(f *FolderCursor, missing UIDSet, others boo
 		if err := m.headerless(f); err != nil {
 			return nil, err
 		}
+	}
+	if free := gone.Minus(gone.below(next)); next != 0 && !free.Empty() { // they may come back, or others under their UIDs
+		f.Freed.Union(free)
+		f.Known, gone = FolderState{}, gone.Minus(free)
 	}
 	records := skipped(gone, m.cp.Epoch)
 	for u := range still.Descending {
