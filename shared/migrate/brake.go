@@ -47,9 +47,11 @@ func (b Brake) Guard(dial DialSource) DialSource {
 		if endpoint.Admin != nil {
 			limit = brakeLimitAdmin
 		}
-		if err := b.enter(ctx, endpoint.Name, limit); err != nil {
+		probes, err := b.enter(ctx, endpoint.Name, limit)
+		if err != nil {
 			return nil, err
 		}
+		refused := func(ctx context.Context) error { return b.refused(ctx, endpoint.Name, limit, probes) }
 		source, err := dial(ctx, endpoint, mailbox)
 		switch {
 		case err == nil:
@@ -62,9 +64,9 @@ func (b Brake) Guard(dial DialSource) DialSource {
 				source.Close()
 				return nil, err
 			}
-			return &guarded{Source: source, refused: func(ctx context.Context) error { return b.refused(ctx, endpoint.Name, limit) }}, nil
+			return &guarded{Source: source, refused: refused}, nil
 		case counts(err):
-			return nil, errors.Join(err, b.refused(ctx, endpoint.Name, limit))
+			return nil, errors.Join(err, refused(ctx))
 		}
 		return nil, err
 	}
@@ -73,9 +75,13 @@ func (b Brake) Guard(dial DialSource) DialSource {
 // counts reports whether a server counts this refusal, too.
 func counts(err error) bool { return KindOf(err) == SignIn && counted[ReasonOf(err)] }
 
-// refused counts a refused sign-in, and begins or lengthens the rest.
-func (b Brake) refused(ctx context.Context, endpoint string, limit int) error {
+// refused counts a refused sign-in, and begins the rest, or a longer one if it was the one that tries. Others
+// that were under way when the rest began do not lengthen it: they come to as many as there are slots.
+func (b Brake) refused(ctx context.Context, endpoint string, limit int, probes bool) error {
 	return b.change(ctx, endpoint, func(s *brakeState) bool {
+		if s.Refused >= limit && !probes {
+			return false
+		}
 		if s.Refused++; s.Refused >= limit {
 			rest := min(firstRest<<min(s.Refused-limit, 10), longestRest)
 			s.Until = time.Now().Add(rest).UTC()
@@ -84,24 +90,24 @@ func (b Brake) refused(ctx context.Context, endpoint string, limit int) error {
 	})
 }
 
-// enter returns an error while the endpoint rests. Behind the rest, the first who asks may try.
-func (b Brake) enter(ctx context.Context, endpoint string, limit int) error {
+// enter returns an error while the endpoint rests. Behind the rest, the first who asks may try: it probes.
+func (b Brake) enter(ctx context.Context, endpoint string, limit int) (probes bool, err error) {
 	resting := time.Duration(0)
-	err := b.change(ctx, endpoint, func(s *brakeState) bool {
-		if resting = 0; s.Refused < limit {
+	err = b.change(ctx, endpoint, func(s *brakeState) bool {
+		if resting, probes = 0, false; s.Refused < limit {
 			return false
 		}
 		if resting = time.Until(s.Until); resting > 0 && resting < longestRest+firstRest {
 			return false
 		}
 		resting = 0 // or nobody rests so long: an instance with a wrong clock wrote it
-		s.Until = time.Now().Add(brakeProbe).UTC()
+		s.Until, probes = time.Now().Add(brakeProbe).UTC(), true
 		return true
 	})
 	if err != nil || resting <= 0 {
-		return err
+		return probes, err
 	}
-	return &Error{Op: "sign in to the source server", Kind: Throttled, Reason: EndpointResting, RetryAfter: resting,
+	return false, &Error{Op: "sign in to the source server", Kind: Throttled, Reason: EndpointResting, RetryAfter: resting,
 		Err: fmt.Errorf("the last sign-ins at this endpoint were all refused, so nobody tries for %s", resting.Round(time.Second))}
 }
 

@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -255,6 +258,43 @@ func TestBrakeOfAWrongClock(t *testing.T) {
 		}
 		if server.tries != 1 {
 			t.Errorf("tried %d times", server.tries)
+		}
+	})
+}
+
+// TestRefusedTogether has fifty instances be refused at once: the first rest is as long as after four, and the
+// next one twice as long.
+func TestRefusedTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := migratetest.NewStore(nil)
+		store.Before = func(string, string) error {
+			time.Sleep(time.Duration(5+rand.IntN(20)) * time.Millisecond)
+			return nil
+		}
+		tries := atomic.Int64{}
+		rest := func() time.Duration {
+			var all sync.WaitGroup
+			for range 50 {
+				all.Go(func() {
+					_, _ = migrate.Brake{Store: store}.Guard(func(context.Context, migrate.Endpoint, migrate.Mailbox) (migrate.Source, error) {
+						tries.Add(1)
+						return nil, refusal(migrate.WrongPassword)
+					})(t.Context(), migrate.Endpoint{Name: "old"}, migrate.Mailbox{})
+				})
+			}
+			all.Wait()
+			_, err := migrate.Brake{Store: store}.Guard((&gatekeeper{}).dial)(t.Context(), migrate.Endpoint{Name: "old"}, migrate.Mailbox{})
+			var e *migrate.Error
+			if !errors.As(err, &e) {
+				t.Fatalf("it does not rest: %v", err)
+			}
+			return e.RetryAfter.Round(time.Minute)
+		}
+		for i, want := range []time.Duration{15 * time.Minute, 30 * time.Minute, time.Hour} {
+			if got := rest(); got != want || tries.Load() != int64(50+i) {
+				t.Errorf("rest %d is %s after %d tries", i, got, tries.Load())
+			}
+			time.Sleep(want)
 		}
 	})
 }
