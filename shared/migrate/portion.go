@@ -131,9 +131,13 @@ func (h *hand) account(s *shelf, windows []*window) ([]Record, error) {
 	if missing.Empty() {
 		return nil, nil
 	}
-	gone, _, err := removed(h.ctx, h.source, s.name, s.state, missing)
+	gone, now, err := removed(h.ctx, h.source, s.name, s.state, missing)
 	if err != nil {
 		return nil, err
+	}
+	whole := now.complete(s.name)
+	if whole != nil && !gone.Empty() && s.listing.complete(s.name) == nil {
+		return nil, whole
 	}
 	var records []Record
 	for u := range missing.Descending {
@@ -142,6 +146,8 @@ func (h *hand) account(s *shelf, windows []*window) ([]Record, error) {
 		case !gone.Contains(u):
 			r.Outcome, r.Reason = NotMigrated, "the source server lists this message but does not deliver it"
 			h.change(func() { windowOf(windows, u).refusal = r.Reason })
+		case whole != nil:
+			continue // no list of the folder is whole: it is asked for again should one have it
 		case s.state.UIDNext != 0 && u >= s.state.UIDNext:
 			continue // it may never have been there, and another message may get the UID
 		}
@@ -150,23 +156,21 @@ func (h *hand) account(s *shelf, windows []*window) ([]Record, error) {
 	return records, nil
 }
 
-// removed returns those of a folder's messages that are gone since the folder was in that state, and UIDNEXT
-// now. It is opened anew for that. A list that lacks others, too, or is older, as at a replica that lags, says
-// nothing.
-func removed(ctx context.Context, source Source, folder string, since FolderState, uids UIDSet) (gone UIDSet, next UID, err error) {
-	l, err := survey(ctx, source, folder, UIDSet{})
+// removed returns those of a folder's messages that are not listed any more since the folder was in that state, and
+// what it holds now. It is opened anew for that. A list that is older, as at a replica that lags, says nothing; one
+// that is not complete may lack them as it lacks others.
+func removed(ctx context.Context, source Source, folder string, since FolderState, uids UIDSet) (gone UIDSet, now listing, err error) {
+	now, err = survey(ctx, source, folder, UIDSet{})
 	if err != nil {
-		return gone, 0, err
+		return gone, now, err
 	}
-	gone, next = uids.Minus(l.existing), l.state.UIDNext
-	switch {
-	case l.state.UIDValidity != since.UIDValidity:
-		err = validityChanged(folder, since.UIDValidity, l.state.UIDValidity)
+	gone = uids.Minus(now.existing)
+	switch next := now.state.UIDNext; {
+	case now.state.UIDValidity != since.UIDValidity:
+		err = validityChanged(folder, since.UIDValidity, now.state.UIDValidity)
 	case !gone.Empty() && next != 0 && next < since.UIDNext:
 		err = &Error{Op: "list messages", Folder: folder, Kind: Unreachable,
 			Err: fmt.Errorf("this connection shows an older state of the folder, with UIDNEXT %d after %d", next, since.UIDNext)}
-	case !gone.Empty():
-		err = l.complete(folder)
 	}
-	return gone, next, err
+	return gone, now, err
 }

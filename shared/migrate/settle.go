@@ -151,9 +151,13 @@ func (m *mailboxRun) accountDoubtful(f *FolderCursor, missing UIDSet, others boo
 	if f.Gone {
 		return unsettled(missing, m.cp.Epoch), nil
 	}
-	gone, next, err := removed(m.ctx, m.source, f.Name, FolderState{UIDValidity: f.UIDValidity, UIDNext: f.Known.UIDNext}, missing)
+	gone, now, err := removed(m.ctx, m.source, f.Name, FolderState{UIDValidity: f.UIDValidity, UIDNext: f.Known.UIDNext}, missing)
 	if err != nil {
 		return nil, err
+	}
+	next, whole := now.state.UIDNext, now.complete(f.Name)
+	if whole != nil && !gone.Empty() && !f.givenUp() {
+		return nil, whole
 	}
 	still := missing.Minus(gone)
 	if others {
@@ -163,7 +167,14 @@ func (m *mailboxRun) accountDoubtful(f *FolderCursor, missing UIDSet, others boo
 			return nil, err
 		}
 	}
-	if free := gone.Minus(gone.below(next)); next != 0 && !free.Empty() { // they may come back, or others under their UIDs
+	var free UIDSet // may come back, or others under their UIDs
+	switch {
+	case whole != nil:
+		free = gone
+	case next != 0:
+		free = gone.Minus(gone.below(next))
+	}
+	if !free.Empty() {
 		f.Freed.Union(free)
 		f.Known, gone = FolderState{}, gone.Minus(free)
 	}

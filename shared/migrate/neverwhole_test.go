@@ -1,0 +1,83 @@
+package migrate_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"mailferry/shared/migrate"
+	"mailferry/shared/migrate/migratetest"
+)
+
+// neverWhole makes a mailbox with a folder of which the server does not list a message, and that holds the
+// mailbox up no more.
+func neverWhole(t *testing.T, w *migratetest.World) (*migratetest.Box, *migratetest.SourceFolder) {
+	b := w.AddMailbox(t, "ann")
+	f := b.Source.AddFolder("", "A")
+	mail(f, "hidden")
+	f.Each(func(m *migratetest.SourceMessage) { m.Unlisted = true })
+	mail(f, "one")
+	w.Run(t, time.Minute, func() bool { return len(b.Target.Messages()) == 1 })
+	w.Settle(t)
+	return b, f
+}
+
+// TestRemovedWhereTheListIsNeverWhole has a user remove a message of such a folder while it is fetched: the others
+// come all the same, though the mailbox is completed with this sync.
+func TestRemovedWhereTheListIsNeverWhole(t *testing.T) {
+	bubble(t, "", func(t *testing.T, w *migratetest.World) {
+		b, f := neverWhole(t, w)
+		want := "a: one"
+		for i := range 12 {
+			mail(f, fmt.Sprintf("x%02d", i))
+			if i != 1 {
+				want += fmt.Sprintf(" x%02d", i)
+			}
+		}
+		b.Source.Before = func(op, _ string, uid migrate.UID) error {
+			if op == "fetch" && uid == 4 {
+				f.Remove(4)
+			}
+			return nil
+		}
+		w.Complete(t)
+		wantContents(t, b, want)
+		if c := wantState(t, w, b, migrate.CompletedWithWarnings); c.Counts().Failed != 0 || c.Verified.Closed != 1 {
+			t.Errorf("counts %+v, verification %+v", c.Counts(), c.Verified)
+		}
+	})
+}
+
+// TestLookUpWhereTheListIsNeverWhole has answers about messages of such a folder get lost, and a user remove one of
+// them before it is looked up: the others are looked up, and come.
+func TestLookUpWhereTheListIsNeverWhole(t *testing.T) {
+	bubble(t, "", func(t *testing.T, w *migratetest.World) {
+		b, f := neverWhole(t, w)
+		b.Target.Parallel = 4
+		lost, n := &migrate.Error{Op: "append", Kind: migrate.Unreachable, Unknown: true, Err: errors.New("lost")}, 0
+		b.Target.Fault = func(content []byte) migratetest.Fault {
+			if n++; strings.Contains(string(content), "Subject: new") && n <= 4 {
+				return migratetest.Fault{Err: lost}
+			}
+			return migratetest.Fault{}
+		}
+		b.Target.Latency = time.Second
+		for i := range 4 {
+			mail(f, fmt.Sprintf("new%d", i))
+		}
+		b.Source.Before = func(op, _ string, _ migrate.UID) error {
+			if op == "fetch headers" {
+				f.Remove(4)
+			}
+			return nil
+		}
+		w.Sync(t)
+		w.Sync(t)
+		wantContents(t, b, "a: new0 new2 new3 one")
+		if n := wantState(t, w, b, migrate.Synced).Counts(); n.Failed > 1 {
+			t.Errorf("counts %+v", n)
+		}
+	})
+}
