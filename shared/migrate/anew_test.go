@@ -132,3 +132,32 @@ func TestUIDsGivenAnewToWhatLooksAlike(t *testing.T) {
 		wantContents(t, b, want+" like6")
 	})
 }
+
+// TestUIDsGivenAnewTwice has a server do so again before anything arrived: what was looked up is known by what
+// the server says of it, too.
+func TestUIDsGivenAnewTwice(t *testing.T) {
+	for name, change := range map[string]func(*migratetest.SourceFolder){
+		"anew": func(f *migratetest.SourceFolder) { f.Rebuild() }, "with another UIDVALIDITY": func(f *migratetest.SourceFolder) { f.Renumber(); f.Rebuild() },
+	} {
+		bubble(t, name, func(t *testing.T, w *migratetest.World) {
+			b := oneMailbox(t, w, 16)
+			inbox := b.Source.Folder("INBOX")
+			inbox.Remove(2)
+			w.Settle(t)
+			change(inbox)
+			w.Sync(t)
+			inbox.Remove(3)
+			inbox.Rebuild()
+			mail(inbox, "x") // has the UID that the newest had
+			for range 5 {
+				w.Sync(t) // its state is as it was: it is listed once a day
+			}
+			if got := contents(b); !strings.HasSuffix(got, " x") {
+				t.Errorf("the target has %s", got)
+			}
+			if n := len(b.Target.Messages()); n != 16 {
+				t.Errorf("the target has %d messages", n)
+			}
+		})
+	}
+}

@@ -126,6 +126,7 @@ func (m *mailboxRun) lookUp(f *FolderCursor, intent *Intent) (UIDSet, error) {
 		return UIDSet{}, err
 	}
 	var absent UIDSet
+	var there []MessageInfo
 	for _, g := range groups {
 		for n, info := range g.messages {
 			if n >= len(g.found) && !g.anywhere {
@@ -136,10 +137,16 @@ func (m *mailboxRun) lookUp(f *FolderCursor, intent *Intent) (UIDSet, error) {
 			if !intent.Anywhere {
 				r.Key = g.found[n]
 			}
-			records = append(records, r)
+			records, there = append(records, r), append(there, info)
 		}
 	}
-	return absent, m.record(f, records)
+	if err := m.record(f, records); err != nil {
+		return absent, err
+	}
+	for _, info := range there {
+		f.anchor(info.UID, info.mark())
+	}
+	return absent, nil
 }
 
 // accountDoubtful gives an outcome to messages whose header did not come: gone, or not to be had. Where
