@@ -145,13 +145,13 @@ func (p *process) alive() error {
 
 // effect counts a side effect, and kills the process at its limit.
 func (p *process) effect() {
-	if n := p.effects.Add(1); p.limit > 0 && n >= p.limit && !p.dead.Load() && !(p.world.Mercy && p.world.lastChance()) {
+	if n := p.effects.Add(1); p.limit > 0 && n >= p.limit && !p.dead.Load() && !(p.world.Mercy && p.world.LastChance()) {
 		p.end()
 	}
 }
 
-// lastChance reports whether a mailbox has seen two processes die without progress.
-func (w *World) lastChance() bool {
+// LastChance reports whether a mailbox has seen two processes die without progress.
+func (w *World) LastChance() bool {
 	for id := range w.Boxes {
 		content, known := w.Store.peek(migrate.CheckpointName(id))
 		var c migrate.Checkpoint
