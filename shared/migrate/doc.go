@@ -18,7 +18,8 @@
 //     ledger, checkpoint), settle.go and again.go (what is in doubt is looked up), verify.go, twins.go.
 //   - Reading ahead over several connections: reader.go, hand.go, group.go and cut.go (folders are listed
 //     and cut into windows), portion.go (windows are read), spool.go, budget.go, illness.go.
-//   - What is stored: checkpoint.go, cursor.go, summary.go, ledger.go, order.go, wakeup.go, endpoint.go.
+//   - What is stored: checkpoint.go, cursor.go, summary.go, ledger.go, order.go, wakeup.go, endpoint.go
+//     (ENDPOINT.md is its manual).
 //   - Folders: folders.go, placement.go (where each goes), folderrules.go, renamed.go, anew.go (UIDs that
 //     mean something else now), refused.go, samefolder.go.
 //   - Who is next: planner.go, gate.go, crowded.go, servercap.go and loans.go (connections), brake.go (sign-ins).

@@ -31,7 +31,8 @@ const (
 	CompressOff  Compression = "off"  // for a server that is short of CPU, or near
 )
 
-// Endpoint describes a source server. It is the file batches/<name>/endpoint.json.
+// Endpoint describes a source server. It is the file batches/<name>/endpoint.json; ENDPOINT.md says what its
+// fields mean.
 type Endpoint struct {
 	Name        string        `json:"-"` // the folder it lies in
 	Host        string        `json:"host"`
