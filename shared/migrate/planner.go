@@ -104,13 +104,13 @@ func (p *Planner) Fill(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	now, active := time.Now(), 0
-	var waiting []Summary
+	now := time.Now()
+	var waiting, running []Summary
 	var lost []MailboxID
 	err = Summaries(ctx, p.Store, name, func(s Summary) error {
 		switch {
 		case s.Phase != Waiting && now.Sub(s.Since) < p.patience(s):
-			active++
+			running = append(running, s)
 		case s.Phase != Waiting:
 			lost = append(lost, s.ID)
 		case holdBy(endpoint, orders[s.Batch]).keeps(s.State, s.Preflight, s.Kind): // waits for the start
@@ -123,6 +123,7 @@ func (p *Planner) Fill(ctx context.Context, name string) error {
 	if err != nil {
 		return fmt.Errorf("list checkpoints: %w", err)
 	}
+	active := len(running)
 	for _, id := range lost {
 		alive, err := p.restore(ctx, id)
 		if err != nil {
@@ -132,7 +133,7 @@ func (p *Planner) Fill(ctx context.Context, name string) error {
 			active++
 		}
 	}
-	order(waiting, endpoint, orders)
+	order(waiting, running, endpoint, orders)
 	room, err := loadRoom(ctx, p.Store, endpoint)
 	if err != nil {
 		return err
@@ -152,8 +153,9 @@ func (p *Planner) patience(s Summary) time.Duration {
 
 // order sorts: completing, overdue incremental, pre-flight, then the rest, each by the time it became due.
 // Incremental ones get every second place at most: with many mailboxes some are always overdue, and the rest
-// would never get a turn.
-func order(waiting []Summary, endpoint Endpoint, orders map[string]batchOrders) {
+// would never get a turn. The first place is the rest's while more incremental ones run: where runs take long,
+// each plan is read once at most.
+func order(waiting, running []Summary, endpoint Endpoint, orders map[string]batchOrders) {
 	class := func(s Summary) int {
 		switch {
 		case orders[s.Batch].complete && (s.State == Synced || s.State == Completing):
@@ -173,15 +175,29 @@ func order(waiting []Summary, endpoint Endpoint, orders map[string]batchOrders) 
 		n, _ := slices.BinarySearchFunc(waiting, last, func(s Summary, last int) int { return cmp.Or(cmp.Compare(class(s), last), -1) })
 		return n
 	}
-	alternate(waiting[behind(0):], behind(1)-behind(0))
+	incremental := 0 // more of them than of the rest
+	for _, s := range running {
+		switch n := class(s); {
+		case orders[s.Batch].complete:
+		case n == 1:
+			incremental++
+		default:
+			incremental--
+		}
+	}
+	turn := 0
+	if incremental > 0 {
+		turn = 1
+	}
+	alternate(waiting[behind(0):], behind(1)-behind(0), turn)
 }
 
-// alternate takes one of the first n and one of the others in turn.
-func alternate(list []Summary, n int) {
+// alternate takes one of the first n and one of the others in turn; it begins with the others in turn 1.
+func alternate(list []Summary, n, turn int) {
 	first, others := slices.Clone(list[:n]), slices.Clone(list[n:])
 	for i := range list {
 		from := &others
-		if len(others) == 0 || i%2 == 0 && len(first) > 0 {
+		if len(others) == 0 || (i+turn)%2 == 0 && len(first) > 0 {
 			from = &first
 		}
 		list[i], *from = (*from)[0], (*from)[1:]

@@ -264,3 +264,40 @@ func TestNobodyStarves(t *testing.T) {
 		}
 	})
 }
+
+// TestNobodyStarvesBehindLongRuns has runs that take longer than the time between two plans: each plan knows whose
+// turn it is.
+func TestNobodyStarvesBehindLongRuns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		mailboxes := make(map[string]func(*migrate.Checkpoint))
+		for i := range 20 {
+			mailboxes[fmt.Sprintf("synced-%02d", i)] = func(c *migrate.Checkpoint) { c.State, c.Due = migrate.Synced, time.Now().Add(-time.Hour).UTC() }
+			mailboxes[fmt.Sprintf("new-%02d", i)] = func(*migrate.Checkpoint) {}
+		}
+		w, p := planned(t, 1, mailboxes)
+		kinds := ""
+		tick(t, p)
+		for range 6 {
+			for _, login := range woken(t, w) {
+				kinds += login[:1]
+				tick(t, p)
+				for _, b := range w.Boxes {
+					if b.Mailbox.Login != login {
+						continue
+					}
+					c := w.Checkpoint(t, b.Mailbox.ID)
+					c.State, c.Phase, c.Due = migrate.Synced, migrate.Waiting, time.Now().Add(time.Hour).UTC()
+					if _, err := migrate.SaveCheckpoint(t.Context(), w.Store, c, migrate.Condition{}); err != nil {
+						t.Fatal(err)
+					}
+					if err := p.Next(t.Context(), migratetest.EndpointName, c.Mailbox.ID); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+		}
+		if kinds != "snsnsn" {
+			t.Errorf("woke %s", kinds)
+		}
+	})
+}
