@@ -123,7 +123,7 @@ func (m *mailboxRun) survey(f *FolderCursor) (UIDSet, error) {
 func (m *mailboxRun) listed(f *FolderCursor, l listing) {
 	f.Total = max(l.existing.Len(), l.state.Messages)
 	if f.renumbered(l) {
-		m.startOver(f, l.state, l.existing)
+		m.startOver(f, l)
 		return
 	}
 	f.UIDValidity = l.state.UIDValidity
@@ -142,12 +142,15 @@ func (c *FolderCursor) renumbered(l listing) bool {
 	return c.UIDValidity != 0 && (c.UIDValidity != l.state.UIDValidity || l.anew)
 }
 
-func (m *mailboxRun) startOver(f *FolderCursor, state FolderState, existing UIDSet) {
-	var freed UIDSet
+func (m *mailboxRun) startOver(f *FolderCursor, l listing) {
+	state, existing, freed := l.state, l.existing, UIDSet{}
 	if f.UIDValidity == state.UIDValidity {
 		freed = f.Freed
 		freed.Union(f.Done)
 		existing.Union(m.doubtful(f.Key)) // what is not there may come back
+	}
+	if l.complete(f.Name) != nil { // what is listed later may have come before, too
+		freed.AddRange(1, max(state.UIDNext, existing.Max()+1)-1)
 	}
 	f.UIDValidity = state.UIDValidity
 	f.Done, f.Freed, f.LeftOut, f.Unsettled, f.Doubled = UIDSet{}, freed, UIDSet{}, UIDSet{}, UIDSet{}

@@ -81,3 +81,27 @@ func TestLookUpWhereTheListIsNeverWhole(t *testing.T) {
 		}
 	})
 }
+
+// TestStartsOverWhileTheListIsNotWhole has a server give a folder another UIDVALIDITY, or its UIDs anew, and not list
+// some of its messages until later, as while it builds an index anew: none of them comes twice.
+func TestStartsOverWhileTheListIsNotWhole(t *testing.T) {
+	for name, change := range map[string]func(*migratetest.SourceFolder){
+		"another UIDVALIDITY": (*migratetest.SourceFolder).Renumber,
+		"anew":                (*migratetest.SourceFolder).Rebuild,
+	} {
+		bubble(t, name, func(t *testing.T, w *migratetest.World) {
+			b := oneMailbox(t, w, 10)
+			inbox := b.Source.Folder("INBOX")
+			inbox.Remove(2)
+			w.Settle(t)
+			change(inbox)
+			n := 0
+			inbox.Each(func(m *migratetest.SourceMessage) { n++; m.Unlisted = n%2 == 0 })
+			w.Run(t, 24*time.Hour, func() bool { return w.Checkpoint(t, b.Mailbox.ID).Folders[0].Refusals > 0 })
+			inbox.Each(func(m *migratetest.SourceMessage) { m.Unlisted = false })
+			mail(inbox, "new")
+			w.Sync(t)
+			wantContents(t, b, "(inbox): letter 0 letter 2 letter 3 letter 4 letter 5 letter 6 letter 7 letter 8 letter 9 new")
+		})
+	}
+}
