@@ -105,3 +105,40 @@ func TestStartsOverWhileTheListIsNotWhole(t *testing.T) {
 		})
 	}
 }
+
+// TestIllWhereTheListIsNeverWhole has such a folder's server give nothing for a while, when messages are in doubt: that
+// is waited for as elsewhere.
+func TestIllWhereTheListIsNeverWhole(t *testing.T) {
+	bubble(t, "", func(t *testing.T, w *migratetest.World) {
+		b, f := neverWhole(t, w)
+		b.Target.Parallel, b.Target.Latency = 4, time.Second
+		lost, n := &migrate.Error{Op: "append", Kind: migrate.Unreachable, Unknown: true, Err: errors.New("lost")}, 0
+		b.Target.Fault = func([]byte) (fault migratetest.Fault) {
+			if n++; n <= 4 {
+				fault.Err = lost
+			}
+			return fault
+		}
+		ill := false
+		b.Source.Before = func(op, _ string, _ migrate.UID) error {
+			ill = ill || op == "fetch headers"
+			return nil
+		}
+		b.Source.Refuses(func(folder string, _ migrate.UID) string {
+			if folder == "A" && ill {
+				return "NO ill"
+			}
+			return ""
+		})
+		for i := range 4 {
+			mail(f, fmt.Sprintf("new%d", i))
+		}
+		w.Run(t, 24*time.Hour, func() bool { return ill && w.Checkpoint(t, b.Mailbox.ID).Phase == migrate.Waiting })
+		b.Source.Before, ill = nil, false
+		w.Run(t, 12*time.Hour, func() bool { return len(b.Target.Messages()) == 5 })
+		w.Settle(t)
+		if n := wantState(t, w, b, migrate.Synced).Counts(); n.Failed != 0 {
+			t.Errorf("counts %+v", n)
+		}
+	})
+}

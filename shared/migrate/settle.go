@@ -40,7 +40,7 @@ func (m *mailboxRun) settle(intent *Intent) error {
 	part := *intent // a folder that was numbered anew may have a million
 	part.UIDs = intent.UIDs.Newest(m.Limits.WindowMessages)
 	absent, err := m.lookUp(f, &part)
-	if err != nil && f.givenUp() && Judge(err, 0).Action == SkipFolder {
+	if err != nil && f.givenUp() && Judge(err, 0).Action == SkipFolder && !errors.Is(err, errNothingComes) { // has a count of its own
 		err = m.record(f, f.unknown(&part, m.cp.Epoch))
 	}
 	if err != nil {
