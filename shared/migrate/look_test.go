@@ -111,7 +111,7 @@ func TestPreflightOrderEndsPauses(t *testing.T) {
 			b.Dial = func(ctx context.Context, _ migrate.Endpoint, _ migrate.Mailbox) (migrate.Source, error) {
 				return nil, &migrate.Error{Op: "connect", Kind: kind, RetryAfter: time.Hour, Err: errors.New("wrong host")}
 			}
-			w.Run(t, 3*time.Hour, func() bool { return w.Checkpoint(t, b.Mailbox.ID).Due.Sub(time.Now()) > 4*time.Minute })
+			w.Run(t, 3*time.Hour, func() bool { return time.Until(w.Checkpoint(t, b.Mailbox.ID).Due) > 4*time.Minute })
 			order := func() {
 				t.Helper()
 				if err := migrate.OrderPreflight(t.Context(), w.Drop, w.Store, migratetest.EndpointName, migratetest.Batch); err != nil {

@@ -54,7 +54,7 @@ func (s *source) call(ctx context.Context, op string, uid migrate.UID) error {
 		}
 	}
 	if s.box.NotConnected && op != "dial" {
-		return &migrate.Error{Op: op, Kind: migrate.Throttled, Reason: migrate.NotConnected, Err: errors.New("User is authenticated but not connected.")}
+		return &migrate.Error{Op: op, Kind: migrate.Throttled, Reason: migrate.NotConnected, Err: errors.New("user is authenticated but not connected")}
 	}
 	s.box.mu.Lock()
 	defer s.box.mu.Unlock()
