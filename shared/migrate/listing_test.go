@@ -1,6 +1,7 @@
 package migrate_test
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -196,4 +197,29 @@ func TestOlderStatesAtOnce(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestLookUpWhileAnotherFolderLooksEmpty has a message in doubt whose twin lies in a folder that looks empty at that
+// time: the twin's copy is not taken for it.
+func TestLookUpWhileAnotherFolderLooksEmpty(t *testing.T) {
+	bubble(t, "", func(t *testing.T, w *migratetest.World) {
+		b := oneMailbox(t, w, 3)
+		mail(b.Source.AddFolder("", "Z"), "twin")
+		w.Settle(t)
+		lost, puts := &migrate.Error{Op: "append", Kind: migrate.Unreachable, Unknown: true, Err: errors.New("lost")}, 0
+		b.Target.Fault = func([]byte) (fault migratetest.Fault) {
+			if puts++; puts == 1 {
+				fault.Err = lost
+			}
+			return fault
+		}
+		mail(b.Source.Folder("INBOX"), "twin")
+		mail(b.Source.Folder("INBOX"), "x")
+		b.Source.Behind = func() int { return 1 }
+		w.Sync(t)
+		b.Source.Behind = nil
+		w.Sync(t)
+		w.Complete(t)
+		wantContents(t, b, "(inbox): letter 0 letter 1 letter 2 twin x", "z: twin")
+	})
 }

@@ -151,12 +151,18 @@ func (m *mailboxRun) free(there copies, intent *Intent) (map[string]int, error) 
 	return free, nil
 }
 
-// othersInDoubt returns the target folders of other intents.
+// othersInDoubt returns the target folders of other intents, and those of cursors that started over and whose
+// messages may come back: no record stands for what they brought.
 func (m *mailboxRun) othersInDoubt(intent *Intent) map[string]bool {
 	own := m.cp.folder(intent.Folder).Target.ID
 	others := make(map[string]bool)
 	for _, i := range m.cp.Doubtful {
 		if f := m.cp.folder(i.Folder); f != nil && f.Target.ID != own {
+			others[f.Target.ID] = true
+		}
+	}
+	for _, f := range m.cp.Folders {
+		if f.Target.ID != own && f.Ledger.Generation > 0 && !f.Freed.Minus(f.Done).Empty() {
 			others[f.Target.ID] = true
 		}
 	}
