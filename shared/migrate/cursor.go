@@ -23,6 +23,7 @@ type FolderCursor struct {
 	Unsettled   UIDSet       `json:"unsettled,omitzero"` // of Done: the folder went away before they could be looked up
 	Done        UIDSet       `json:"done"`               // UIDs with an outcome in the ledger
 	Doubled     UIDSet       `json:"doubled,omitzero"`   // of Done: the target has one copy more, by a request that acted very late
+	Removed     UIDSet       `json:"removed,omitzero"`   // of Done: removed at the source before they came, as far as is known
 	Freed       UIDSet       `json:"freed,omitzero"`     // UIDs that had one and that the server may have given to other messages: what has one now is looked up
 	Ledger      LedgerMark   `json:"ledger"`
 	Counts      Counts       `json:"counts"`
@@ -38,6 +39,8 @@ type FolderCursor struct {
 	Ill *Illness `json:"ill,omitempty"`
 	// Anchors are the newest messages that came, by what the source says of them, see MessageInfo.mark.
 	Anchors map[UID]string `json:"anchors,omitempty"`
+	Seen    FolderState    `json:"seen,omitzero"`    // the state when last listed
+	Unsure  bool           `json:"unsure,omitempty"` // a process died before it wrote the anchors of what it brought
 }
 
 // Counts sums up outcomes. Octets are those of migrated messages.

@@ -12,7 +12,7 @@ func (h *hand) list(s *shelf) error {
 	few, block := h.few(s)
 	l, err := survey(h.ctx, h.source, s.name, few)
 	if err == nil {
-		l.anew, err = h.run.isAnew(h.ctx, h.source, s.past, l)
+		err = h.run.examine(h.ctx, h.source, s.past, s.done, &l)
 		if err == nil && !l.anew {
 			l.unmarked, err = h.unmarked(s.past.Marked.And(l.existing))
 		}
@@ -27,7 +27,7 @@ func (h *hand) list(s *shelf) error {
 		s.listed, s.at, s.state, s.listing, s.err = true, at, l.state, l, err
 		// Where every UID was given anew, every message is looked up before it is read.
 		if err == nil && !s.dropped && !s.closed && !s.past.renumbered(l) {
-			s.rest = l.existing.Minus(s.done.Minus(l.unmarked)).Minus(s.past.lookedUp(l))
+			s.rest = l.existing.Minus(s.done.Minus(l.unmarked)).Minus(s.past.lookedUp(l, s.done))
 			if block {
 				h.cutDescribed(s, l.few)
 			}

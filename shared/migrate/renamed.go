@@ -122,5 +122,5 @@ func (m *mailboxRun) sameMessages(c *FolderCursor) (bool, error) {
 		return false, err
 	}
 	equal, other, err := m.compareSample(m.ctx, m.source, c, existing)
-	return equal > 0 && other == 0, err
+	return len(equal) > 0 && other == 0, err
 }

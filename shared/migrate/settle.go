@@ -75,6 +75,7 @@ func (m *mailboxRun) absorbTail(f *FolderCursor) error {
 	f.Ledger = mark
 	f.absorb(tail)
 	if len(tail) > 0 {
+		f.Unsure = true
 		m.arrived = nil // read before they were there, if at all
 	}
 	return nil
@@ -167,6 +168,11 @@ func (m *mailboxRun) accountDoubtful(f *FolderCursor, missing UIDSet, others boo
 		return nil, whole
 	}
 	still := missing.Minus(gone)
+	var free UIDSet // may come back, or others under their UIDs
+	if seen := f.Seen.UIDNext; seen != 0 {
+		free = still.Minus(still.below(seen)) // arrived just now
+		still = still.Minus(free)
+	}
 	if others {
 		f.Ill = nil
 	} else if !still.Empty() {
@@ -174,12 +180,11 @@ func (m *mailboxRun) accountDoubtful(f *FolderCursor, missing UIDSet, others boo
 			return nil, err
 		}
 	}
-	var free UIDSet // may come back, or others under their UIDs
 	switch {
 	case whole != nil:
-		free = gone
+		free.Union(gone)
 	case next != 0:
-		free = gone.Minus(gone.below(next))
+		free.Union(gone.Minus(gone.below(next)))
 	}
 	if !free.Empty() {
 		f.Freed.Union(free)

@@ -178,8 +178,7 @@ func (m *mailboxRun) bringAll(quiet map[*FolderCursor]bool) (later, err error) {
 	var shelves []*shelf
 	for _, f := range m.cp.Folders {
 		if !f.Gone && !quiet[f] {
-			done := m.doubtful(f.Key)
-			done.Union(f.Done)
+			done := m.settledOrDoubtful(f)
 			folders = append(folders, f)
 			shelves = append(shelves, &shelf{name: f.Name, past: f.past(), done: done, closed: f.View, expected: m.expected(f, done), next: m.states[f.Name].UIDNext})
 		}
@@ -260,7 +259,7 @@ func (m *mailboxRun) unchanged() map[*FolderCursor]bool {
 	quiet := make(map[*FolderCursor]bool)
 	for name, state := range m.states {
 		// Who takes the mark \Deleted away changes HIGHESTMODSEQ at most.
-		if f := byName[name]; f != nil && state == f.Known && (f.Marked.Empty() || state.HighestModSeq != 0) {
+		if f := byName[name]; f != nil && state == f.Known && m.doubtful(f.Key).Empty() && (f.Marked.Empty() || state.HighestModSeq != 0) {
 			f.Total, quiet[f] = state.Messages, true
 		}
 	}
@@ -286,6 +285,13 @@ func (m *mailboxRun) doubt(f *FolderCursor, i *Intent) {
 		i.Folder, i.After = f.Key, i.After.UTC()
 		m.cp.Doubtful = append(m.cp.Doubtful, i)
 	}
+}
+
+// settledOrDoubtful are the messages of a folder that have an outcome or are in doubt.
+func (m *mailboxRun) settledOrDoubtful(f *FolderCursor) UIDSet {
+	s := m.doubtful(f.Key)
+	s.Union(f.Done)
+	return s
 }
 
 func (m *mailboxRun) doubtful(folder string) UIDSet {

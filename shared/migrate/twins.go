@@ -61,7 +61,15 @@ func (m *mailboxRun) readTwins(f *FolderCursor, uids UIDSet) (groups []*twins, m
 	}
 	byKeys := make(map[string]*twins)
 	missing = uids
-	err = m.source.Headers(m.ctx, uids, func(info MessageInfo, header []byte) error {
+	asked, anew := f.anchored(), false
+	asked.Union(uids)
+	err = m.source.Headers(m.ctx, asked, func(info MessageInfo, header []byte) error {
+		if mark := f.Anchors[info.UID]; mark != "" && mark != info.mark() {
+			anew = true
+		}
+		if !uids.Contains(info.UID) {
+			return nil
+		}
 		missing = missing.Minus(UIDsOf(info.UID))
 		info.Flags = without(info.Flags, Deleted)
 		prints := m.prints(info, header)
@@ -78,6 +86,9 @@ func (m *mailboxRun) readTwins(f *FolderCursor, uids UIDSet) (groups []*twins, m
 		g.messages = append(g.messages, info)
 		return nil
 	})
+	if err == nil && anew {
+		err = m.stillMeans(f)
+	}
 	return groups, missing, err
 }
 

@@ -303,6 +303,8 @@ func (f *FolderCursor) absorb(records []Record) {
 			fresh.Add(r.UID)
 			f.Counts.add(r)
 			switch {
+			case r.Outcome == Skipped:
+				f.Removed.Union(UIDsOf(r.UID)) // a reader has the old set
 			case r.Outcome == LeftOut && r.Reason == folderGone:
 				f.Unsettled.Add(r.UID)
 			case r.Outcome == LeftOut && r.Reason == markedDeleted:

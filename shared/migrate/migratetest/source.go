@@ -18,6 +18,7 @@ type source struct {
 	box       *SourceMailbox
 	current   *SourceFolder
 	validity  uint32
+	built     int    // SourceFolder.built when it was opened
 	aim       string // the folder that the next call opens; "": none
 	connected bool
 	broken    bool
@@ -58,7 +59,7 @@ func (s *source) call(ctx context.Context, op string, uid migrate.UID) error {
 	}
 	s.box.mu.Lock()
 	defer s.box.mu.Unlock()
-	if s.broken || s.current != nil && s.validity != s.current.validity {
+	if s.broken || s.current != nil && (s.validity != s.current.validity || s.built != s.current.built) {
 		s.broken = true // a server that renumbers a folder ends the sessions that have it open
 		return broken(op, io.ErrUnexpectedEOF)
 	}
@@ -161,7 +162,7 @@ func (s *source) Open(ctx context.Context, name string) (migrate.FolderState, er
 	if f == nil || f.refused {
 		return migrate.FolderState{}, &migrate.Error{Op: "open folder", Folder: name, Kind: migrate.NoFolder}
 	}
-	s.current, s.validity = f, f.validity
+	s.current, s.validity, s.built = f, f.validity, f.built
 	return f.state(s.behind), nil
 }
 
@@ -221,7 +222,7 @@ func (s *source) arrive() error {
 	case f.validity != s.validity:
 		return broken("open folder", errors.New("its UIDVALIDITY has changed"))
 	}
-	s.current = f
+	s.current, s.built = f, f.built
 	return nil
 }
 

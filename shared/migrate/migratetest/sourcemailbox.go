@@ -61,6 +61,7 @@ type SourceFolder struct {
 	box      *SourceMailbox
 	listed   migrate.SourceFolder
 	validity uint32
+	built    int // times its UIDs were given anew under the same UIDVALIDITY
 	next     migrate.UID
 	messages []*SourceMessage // in order of UID
 	gone     bool
@@ -215,11 +216,12 @@ func (f *SourceFolder) Renumber() {
 }
 
 // Rebuild gives every message a UID anew, from 1 on, under the same UIDVALIDITY, as a server does that
-// has lost its index: against RFC 9051 section 2.3.1.1.
+// has lost its index: against RFC 9051 section 2.3.1.1. Sessions that have it open end.
 func (f *SourceFolder) Rebuild() {
 	f.box.mu.Lock()
 	defer f.box.mu.Unlock()
 	f.next = 1
+	f.built++
 	for i, m := range f.messages {
 		renumbered := *m
 		renumbered.UID = f.next
