@@ -138,7 +138,7 @@ func (c *chaos) store(op, name string) error {
 // for one whose process died, so that it is spared when another death would give a mailbox up.
 func (c *chaos) slowStore(w *migratetest.World) migratetest.Hook {
 	return func(op, name string) error {
-		if !w.LastChance() && c.once(300) {
+		if c.once(300) && !w.LastChance() {
 			time.Sleep(c.seconds(90))
 		}
 		return c.store(op, name)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -119,13 +120,15 @@ func TestIllWhereTheListIsNeverWhole(t *testing.T) {
 			}
 			return fault
 		}
-		ill := false
+		var ill atomic.Bool
 		b.Source.Before = func(op, _ string, _ migrate.UID) error {
-			ill = ill || op == "fetch headers"
+			if op == "fetch headers" {
+				ill.Store(true)
+			}
 			return nil
 		}
 		b.Source.Refuses(func(folder string, _ migrate.UID) string {
-			if folder == "A" && ill {
+			if folder == "A" && ill.Load() {
 				return "NO ill"
 			}
 			return ""
@@ -133,8 +136,9 @@ func TestIllWhereTheListIsNeverWhole(t *testing.T) {
 		for i := range 4 {
 			mail(f, fmt.Sprintf("new%d", i))
 		}
-		w.Run(t, 24*time.Hour, func() bool { return ill && w.Checkpoint(t, b.Mailbox.ID).Phase == migrate.Waiting })
-		b.Source.Before, ill = nil, false
+		w.Run(t, 24*time.Hour, func() bool { return ill.Load() && w.Checkpoint(t, b.Mailbox.ID).Phase == migrate.Waiting })
+		b.Source.Before = nil
+		ill.Store(false)
 		w.Run(t, 12*time.Hour, func() bool { return len(b.Target.Messages()) == 5 })
 		w.Settle(t)
 		if n := wantState(t, w, b, migrate.Synced).Counts(); n.Failed != 0 {
