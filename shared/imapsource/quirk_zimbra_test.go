@@ -56,29 +56,41 @@ func TestZimbraFlagsBehindTheBodyWithoutADescription(t *testing.T) {
 	}
 }
 
-// ImapHandler.java:4204-4263 (fetchStub): a message that another session expunged is answered like an
-// empty one of 1970, until the UID command's end tells of it (line 4187).
+// ImapHandler.java:4204-4268 (fetchStub): a message that another session expunged is answered like an
+// empty one of 1970, until the UID command's end tells of it (:4187, sendNotifications :4727-4757). What
+// tells of it later must not be misunderstood either.
 func TestZimbraStubOfAnExpungedMessage(t *testing.T) {
-	shelf := newShelf(10, short)
-	gone := false
-	shelf.body = func(p *peer, uid migrate.UID, seq int) bool {
-		if uid == 14 {
-			p.send("* %d FETCH (UID 14 INTERNALDATE \"01-Jan-1970 00:00:00 +0000\" RFC822.SIZE 0 BODY[] \"\" FLAGS ())\r\n", seq)
-			gone = true
+	for _, later := range []bool{false, true} {
+		shelf := newShelf(10, short)
+		gone := false
+		tell := func(p *peer) {
+			if gone && len(shelf.uids) == 10 {
+				p.send("* 5 EXPUNGE\r\n* 9 EXISTS\r\n")
+				shelf.uids = append(shelf.uids[:4:4], shelf.uids[5:]...)
+			}
+		}
+		shelf.body = func(p *peer, uid migrate.UID, seq int) bool {
+			if uid == 14 {
+				p.send("* %d FETCH (UID 14 INTERNALDATE \"01-Jan-1970 00:00:00 +0000\" RFC822.SIZE 0 BODY[] \"\" FLAGS ())\r\n", seq)
+				gone = true
+				return true
+			}
+			zimbra(p, seq, uid, len(short(uid)), short(uid))
+			if uid == 19 && !later {
+				tell(p)
+			}
 			return true
 		}
-		return shelf.answer(p, "", uid, seq)
-	}
-	s := opened(t, func(p *peer, tag, command string) bool {
-		if gone && isFetch(command) && len(shelf.uids) == 10 {
-			p.send("* 5 EXPUNGE\r\n")
-			shelf.uids = append(shelf.uids[:4:4], shelf.uids[5:]...)
+		s := opened(t, func(p *peer, tag, command string) bool {
+			if isFetch(command) {
+				tell(p)
+			}
+			return shelf.hook(p, tag, command)
+		})
+		got, refused, err := sorted(t, s, shelf.all())
+		if err != nil || len(got) != 9 || len(refused) != 0 {
+			t.Errorf("later %v: came %v, refused %v: %v", later, got, refused, err)
 		}
-		return shelf.hook(p, tag, command)
-	})
-	got, refused, err := sorted(t, s, shelf.all())
-	if err != nil || len(got) != 9 || len(refused) != 0 {
-		t.Errorf("came %v, refused %v: %v", got, refused, err)
 	}
 }
 
@@ -128,29 +140,87 @@ func TestZimbraMessageOfAnotherSizeThanAnnounced(t *testing.T) {
 	}
 }
 
-// ImapHandler.java:4193-4201 (fetchException): a blob that cannot be read closes the connection
-// without a word. Lines 4160-4171: other errors end the response where it stands.
+// zimbraCloses is what Zimbra says when it ends the connection: ImapHandler.java:4820 (sendBYE) and
+// ServerConfig.java:90-111.
+const zimbraCloses = "* BYE mail.example Zimbra IMAP4rev1 server closing connection\r\n"
+
+// ImapHandler.java:4157-4178: whatever happens, the response is ended with ")". Of a blob that is missing
+// (MailItem.java:1387, NO_SUCH_BLOB) the body is left out, and the next message follows. One that cannot be
+// opened or read, which is an IOException, ends the connection (fetchException; NioImapHandler.java:132-134,
+// 224-235), also in the middle of the literal, whose last octets then are the server's words.
 func TestZimbraMessageThatCannotBeRead(t *testing.T) {
-	for name, bad := range map[string]func(p *peer) bool{
-		"missing blob": func(*peer) bool { return false },
-		"other error": func(p *peer) bool {
-			p.send("* 3 FETCH (UID 12 INTERNALDATE \"01-Feb-2020 03:04:05 +0000\" RFC822.SIZE 14 )\r\n")
-			return true
-		},
+	const begun = "* 3 FETCH (UID 12 INTERNALDATE \"01-Feb-2020 03:04:05 +0000\" RFC822.SIZE 14 "
+	text := "Subject: x\r\n\r\n" + strings.Repeat("what is on the disk\r\n", 200)
+	words := ")\r\n" + zimbraCloses
+	for name, bad := range map[string]func(p *peer, command string) bool{
+		"missing":                           func(p *peer, _ string) bool { p.send("%s)\r\n", begun); return true },
+		"cannot be opened":                  func(p *peer, _ string) bool { p.send("%s%s", begun, words); return false },
+		"breaks at once":                    zimbraBreaks(text, 0),
+		"breaks":                            zimbraBreaks(text, 1000),
+		"breaks, and the words fill it":     zimbraBreaks(text, len(text)-len(words)),
+		"breaks, and the words overflow it": zimbraBreaks(text, len(text)-10),
+		"breaks at the last octet":          zimbraBreaks(text, len(text)-1),
 	} {
 		t.Run(name, func(t *testing.T) {
 			shelf := newShelf(40, short)
 			shelf.body = func(p *peer, uid migrate.UID, seq int) bool {
 				if uid == 12 {
-					return bad(p)
+					return bad(p, shelf.commands[len(shelf.commands)-1])
 				}
-				zimbra(p, seq, uid, len(short(uid)), short(uid))
-				return true
+				return shelf.answer(p, shelf.commands[len(shelf.commands)-1], uid, seq)
 			}
 			got, refused, err := sorted(t, shelf.open(t), shelf.all())
 			if err != nil || len(got) != 39 || refused[12] == nil {
 				t.Errorf("%d came, refused %v: %v", len(got), refused, err)
 			}
 		})
+	}
+}
+
+// zimbraBreaks answers for a message, or a part of it, that can be read up to an octet.
+func zimbraBreaks(text string, at int) func(p *peer, command string) bool {
+	return func(p *peer, command string) bool {
+		section, from, n := "BODY[]", 0, len(text)
+		if _, part, ok := strings.Cut(command, "]<"); ok {
+			fmt.Sscanf(part, "%d.%d>", &from, &n)
+			section = fmt.Sprintf("BODY[]<%d>", from)
+		}
+		end := min(from+n, len(text))
+		p.send("* 3 FETCH (UID 12 INTERNALDATE \"01-Feb-2020 03:04:05 +0000\" RFC822.SIZE %d %s {%d}\r\n", len(text), section, end-from)
+		if end <= at {
+			p.send("%s)\r\n", text[from:end])
+			return true
+		}
+		p.send("%s)\r\n%s", text[from:max(from, at)], zimbraCloses)
+		return false
+	}
+}
+
+// A search folder has no UIDNEXT, which is left out for it: ImapHandler.java:1869-1894 (EXAMINE),
+// 2876-2894 (STATUS).
+func TestZimbraSearchFolder(t *testing.T) {
+	shelf := newShelf(3, short)
+	s := dial(t, scripted(t, hello, func(p *peer, tag, command string) bool {
+		switch {
+		case strings.HasPrefix(command, "EXAMINE"):
+			p.send("* 3 EXISTS\r\n* 0 RECENT\r\n* OK [UIDVALIDITY 7] UIDs are valid for this mailbox\r\n"+
+				"* FLAGS (\\Answered \\Deleted \\Draft \\Flagged \\Seen)\r\n* OK [PERMANENTFLAGS ()] junk-related flags are not permanent\r\n"+
+				"* OK [NOMODSEQ] modseq not supported on search folders\r\n%s OK [READ-ONLY] EXAMINE completed\r\n", tag)
+		case strings.HasPrefix(command, "STATUS"):
+			p.send("* STATUS \"Starred mail\" (MESSAGES 3 UIDVALIDITY 7)\r\n%s OK STATUS completed\r\n", tag)
+		default:
+			return shelf.hook(p, tag, command)
+		}
+		return true
+	}))
+	if states, err := s.States(t.Context(), []string{"Starred mail"}); err != nil || len(states) != 0 {
+		t.Errorf("states %v, %v", states, err)
+	}
+	state, err := s.Open(t.Context(), "Starred mail")
+	if err != nil || state != (migrate.FolderState{UIDValidity: 7, UIDNext: 13, Messages: 3}) {
+		t.Fatalf("%+v, %v", state, err)
+	}
+	if got, err := collect(t, s, shelf.all()); err != nil || len(got) != 3 {
+		t.Errorf("came %v: %v", got, err)
 	}
 }

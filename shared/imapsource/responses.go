@@ -74,8 +74,9 @@ func (r *responses) Read(p []byte) (int, error) {
 const longestBye = 512
 
 // certain shortens p to what has come of a literal and belongs to it. Servers that are told to end say so
-// in the middle of a message (Courier, mainloop.C:28-40; Dovecot 2.3): octets that may be that are held
-// back until more of the message comes.
+// in the middle of a message (Courier, mainloop.C:28-40; Dovecot 2.3), and Zimbra when it cannot read on,
+// behind the ")" of the response (ImapHandler.java:4173-4178): octets that may be that are held back until
+// more of the message comes.
 func (r *responses) certain(p []byte) ([]byte, error) {
 	p = p[:min(int64(len(p)), r.literal)]
 	held, err := r.src.Peek(int(min(longestBye+1, r.literal)))
@@ -87,7 +88,7 @@ func (r *responses) certain(p []byte) ([]byte, error) {
 	}
 	octets, bye := len(held), ""
 	if i := bytes.LastIndex(held, []byte("* BYE ")); i >= 0 && bytes.HasSuffix(held, []byte("\r\n")) {
-		octets, bye = i, cleanText(string(held[i+len("* "):]))
+		octets, bye = len(bytes.TrimSuffix(held[:i], []byte(")\r\n"))), cleanText(string(held[i+len("* "):]))
 	}
 	if octets == 0 && bye != "" {
 		r.w.heard(bye)
