@@ -27,15 +27,15 @@ var refusalTexts = []struct {
 	{regexp.MustCompile(`(?i)please log in via your web browser|web login required`),
 		migrate.SignIn, migrate.AppPassword, `Gmail: "[ALERT] Please log in via your web browser", lovelysystems/robotframework-imaplibrary issue 23`},
 	{regexp.MustCompile(`(?i)(too many|maximum number of) ?(\w+ )?(invalid|failed|bad|unsuccessful|login fail|auth\w* fail)|(account|user|mailbox)\b.{0,30}\b(locked|blocked|suspended)|lock(ed)? ?out`),
-		migrate.SignIn, migrate.AccountLocked, `hMailServer: "* Too many invalid logon attempts.", hmailserver 4d11f81d, IMAPCommandLogin.cpp:61; Outlook.com: "LOGIN failed. Account is blocked. Login to your account via a web browser", mscdex/node-imap issue 799`},
+		migrate.SignIn, migrate.AccountLocked, `hMailServer: "* Too many invalid logon attempts.", hmailserver 4d11f81d, IMAPCommandLogin.cpp:61, and IMAPCommandAuthenticate.cpp:123; Outlook.com: "LOGIN failed. Account is blocked. Login to your account via a web browser", mscdex/node-imap issue 799`},
 	{regexp.MustCompile(`(?i)login disabled for this user|account (is )?(disabled|not active)`),
 		migrate.SignIn, migrate.AskServerAdmin, `Dovecot: "Login disabled for this user", dovecot/core f28b5a92, src/login-common/client-common-auth.c:876`},
-	{regexp.MustCompile(`(?i)password (has |is )?expired|must change (your |the )?password`),
-		migrate.SignIn, migrate.PasswordExpired, `Dovecot 2.3.19: [EXPIRED]; RFC 5530 section 3`},
-	{regexp.MustCompile(`(?i)cleartext logins disabled|(plain|clear)text authentication (is )?(disabled|disallowed|not allowed)|authentication disallowed on non-secure|until SSL/TLS is enabled`),
-		migrate.Configuration, migrate.ClearTextRefused, `Zimbra: "cleartext logins disabled", zm-mailbox 2b7f9787, ImapHandler.java:1676; Dovecot: "Cleartext authentication disallowed on non-secure (SSL/TLS) connections.", dovecot/core f28b5a92, src/login-common/login-common.h:14 (2.3: "Plaintext …")`},
+	{regexp.MustCompile(`(?i)password (has |is )?expired|must change (your |the )?password|password must be changed`),
+		migrate.SignIn, migrate.PasswordExpired, `Dovecot: "[EXPIRED] Password expired", dovecot/core 2.3.19, src/auth/auth-request.c:770; Zimbra: "[ALERT] password must be changed before IMAP login permitted", zm-mailbox 2b7f9787, ImapHandler.java:1741; RFC 5530 section 3`},
+	{regexp.MustCompile(`(?i)cleartext logins disabled|(plain|clear)text authentication (is )?(disabled|disallowed|not allowed)|authentication disallowed on non-secure|until SSL/TLS is enabled|STARTTLS is required|SSL/TLS-connection is required`),
+		migrate.Configuration, migrate.ClearTextRefused, `Zimbra: "cleartext logins disabled", zm-mailbox 2b7f9787, ImapHandler.java:1676; Dovecot: "Cleartext authentication disallowed on non-secure (SSL/TLS) connections.", dovecot/core f28b5a92, src/login-common/login-common.h:14 (2.3: "Plaintext …"); hMailServer: "BAD A SSL/TLS-connection is required for authentication." and "BAD STARTTLS is required.", hmailserver 4d11f81d, IMAPCommandLogin.cpp:33, :39`},
 	{regexp.MustCompile(`(?i)mechanism (is )?(not (supported|available)|unsupported|unavailable)|(unsupported|unknown|no) ((SASL|authentication) )?mechanism`),
-		migrate.Configuration, migrate.NoMechanism, `Perdition, which offers AUTH=PLAIN: "NO AUTHENTICATE mechanism not supported, mate", thunderbird/thunderbird-android issue 9406; Dovecot: "Unsupported authentication mechanism.", dovecot/core, src/login-common; Cyrus SASL: "no mechanism available"`},
+		migrate.Configuration, migrate.NoMechanism, `Perdition, which offers AUTH=PLAIN: "NO AUTHENTICATE mechanism not supported, mate", thunderbird/thunderbird-android issue 9406; Dovecot: "Unsupported authentication mechanism.", dovecot/core f28b5a92, src/login-common/sasl-proxy.c:599; Cyrus SASL: "no mechanism available", cyrusimap/cyrus-sasl ac0c2788, lib/common.c:1397`},
 }
 
 // refusedByBad is how servers refuse a password that answer BAD, which else is about the command.
