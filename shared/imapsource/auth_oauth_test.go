@@ -176,7 +176,7 @@ func TestTokenRefusals(t *testing.T) {
 		"user unknown":       {accountGrant, "nobody", "", nil, migrate.SignIn, migrate.TokenRefused},
 		"bad client":         {clientGrant, "anna", "", answer(401, "", `{"error":"invalid_client"}`), migrate.Configuration, migrate.ConsentMissing},
 		"no consent":         {accountGrant, "anna", "", answer(401, "", `{"error":"unauthorized_client"}`), migrate.Configuration, migrate.ConsentMissing},
-		"clock":              {accountGrant, "anna", "", answer(400, "", `{"error":"invalid_grant","error_description":"Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe. Check your iat and exp values in the JWT claim."}`), migrate.Configuration, migrate.ClockSkew},
+		"clock":              {accountGrant, "anna", "", answer(400, "", `{"error":"invalid_grant","error_description":"Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe. Check your iat and exp values and use a clock with skew to account for clock differences between systems."}`), migrate.Configuration, migrate.ClockSkew},
 		"bad key":            {accountGrant, "anna", "", answer(400, "", `{"error":"invalid_grant","error_description":"Invalid JWT Signature."}`), migrate.Configuration, migrate.ConsentMissing},
 		"slow down":          {wrongScope, "anna", "", answer(429, "7", `{}`), migrate.Throttled, ""},
 		"down":               {refreshGrant, "anna", "refresh-of-anna", answer(500, "", `<html>`), migrate.Unreachable, ""},

@@ -2,6 +2,7 @@ package imapsource
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -11,7 +12,7 @@ import (
 // What servers answer to NAMESPACE, LIST and XLIST. Each transcript says where its lines come from.
 
 // listing answers by command; what it leaves out is empty. States follow their folder, as Zimbra sends
-// them (ImapHandler.java:2406, 2845).
+// them (ImapHandler.java:2406, :2845-2906), those of search folders without UIDNEXT.
 func listing(capabilities string, answers map[string][]string) hook {
 	return func(p *peer, tag, command string) bool {
 		if strings.HasPrefix(command, "AUTHENTICATE") {
@@ -24,9 +25,14 @@ func listing(capabilities string, answers map[string][]string) hook {
 		command, _, states := strings.Cut(command, " RETURN (STATUS ")
 		for i, line := range answers[command] {
 			p.send("* %s\r\n", line)
-			if states {
-				p.send("* STATUS %s (MESSAGES %d UIDNEXT 100 UIDVALIDITY 7)\r\n", line[strings.Index(line, `"/" `)+4:], i)
+			if !states {
+				continue
 			}
+			name, next := line[strings.Index(line, `"/" `)+4:], "UIDNEXT 100 "
+			if slices.Contains(answers["search folders"], name) {
+				next = ""
+			}
+			p.send("* STATUS %s (MESSAGES %d %sUIDVALIDITY 7)\r\n", name, i, next)
 		}
 		p.send("%s OK done\r\n", tag)
 		return true
@@ -67,34 +73,48 @@ func wantShown(t *testing.T, got []string, want ...string) {
 	}
 }
 
-// zm-mailbox 2b7f9787, store/src/java/com/zimbra/cs/imap: the capabilities are ImapHandler.java:140-144,
-// NAMESPACE is :3115, a line of LIST :2540-2625 (getFolderAttrs): special uses come with XLIST only,
+// zm-mailbox 2b7f9787, store/src/java/com/zimbra/cs/imap: the capabilities are ImapHandler.java:140-145,
+// NAMESPACE is :3115, a line of LIST :2402 and :2554-2629 (getFolderAttrs): special uses come with XLIST only,
 // which calls Junk \Spam, flagged mail \Starred and a search for everything \AllMail; folders that are
-// mounted have none, and lie in the user's own tree. "\NoSelect" is written so.
+// mounted have none, lie in the user's own tree and come last (:2288-2310). "\NoSelect" is written so.
+// jstedfast/MailKit issue 653 quotes such a session. The folders of all other users are refused (:2225-2239).
 func TestZimbraTellsRolesByXlist(t *testing.T) {
 	answers := map[string][]string{
 		"NAMESPACE": {`NAMESPACE (("" "/")) (("/home/" "/")) NIL`},
 		`LIST "" "*"`: {
-			`LIST (\HasNoChildren) "/" "INBOX"`, `LIST (\NoInferiors) "/" "Junk"`, `LIST (\HasNoChildren) "/" "Sent"`, `LIST (\HasNoChildren) "/" "Trash"`,
-			`LIST (\HasNoChildren) "/" "Drafts"`, `LIST (\HasNoChildren) "/" "Starred mail"`, `LIST (\HasNoChildren) "/" "Everything"`,
-			`LIST (\NoSelect \HasChildren) "/" "Clients"`, `LIST (\HasNoChildren) "/" "Clients/A&-B"`, `LIST (\HasNoChildren) "/" "Bob's Inbox"`,
+			`LIST (\NoSelect \HasChildren) "/" "Clients"`, `LIST (\HasNoChildren) "/" "Clients/A&-B"`, `LIST (\HasNoChildren) "/" "Drafts"`,
+			`LIST (\HasNoChildren) "/" "Everything"`, `LIST (\HasNoChildren) "/" "INBOX"`, `LIST (\NoInferiors) "/" "Junk"`, `LIST (\HasNoChildren) "/" "Sent"`,
+			`LIST (\HasNoChildren) "/" "Starred mail"`, `LIST (\HasNoChildren) "/" "Trash"`, `LIST (\HasNoChildren) "/" "Bob's Inbox"`,
 		},
+		"search folders": {`"Everything"`, `"Starred mail"`},
 		`XLIST "" "*"`: {
-			`XLIST (\HasNoChildren \Inbox) "/" "INBOX"`, `XLIST (\NoInferiors \Spam) "/" "Junk"`, `XLIST (\HasNoChildren \Sent) "/" "Sent"`, `XLIST (\HasNoChildren \Trash) "/" "Trash"`,
-			`XLIST (\HasNoChildren \Drafts) "/" "Drafts"`, `XLIST (\HasNoChildren \Starred) "/" "Starred mail"`, `XLIST (\HasNoChildren \AllMail) "/" "Everything"`,
+			`XLIST (\NoSelect \HasChildren) "/" "Clients"`, `XLIST (\HasNoChildren) "/" "Clients/A&-B"`, `XLIST (\HasNoChildren \Drafts) "/" "Drafts"`,
+			`XLIST (\HasNoChildren \AllMail) "/" "Everything"`, `XLIST (\HasNoChildren \Inbox) "/" "INBOX"`, `XLIST (\NoInferiors \Spam) "/" "Junk"`, `XLIST (\HasNoChildren \Sent) "/" "Sent"`,
+			`XLIST (\HasNoChildren \Starred) "/" "Starred mail"`, `XLIST (\HasNoChildren \Trash) "/" "Trash"`, `XLIST (\HasNoChildren) "/" "Bob's Inbox"`,
 		},
-		`LIST "" "/home/*"`: {`LIST (\NoSelect) "/" "/home/bob"`, `LIST (\HasNoChildren) "/" "/home/bob/Sent"`},
 	}
 	own := []string{"INBOX=inbox", "Bob's Inbox", "Clients!", "Clients>A&B", "Drafts=drafts", "Everything=all", "Junk=junk", "Sent=sent", "Starred mail=flagged", "Trash=trash"}
-	const capabilities = "IMAP4rev1 LIST-EXTENDED LIST-STATUS NAMESPACE XLIST"
-	wantShown(t, shownFolders(t, scripted(t, hello, listing(capabilities, answers))), own...)
-	everything := shownFolders(t, scripted(t, hello, listing(capabilities, answers)), func(e *migrate.Endpoint) { e.IncludeOtherUsers = true })
-	others := []string{"home!@other-users", "home>bob!@other-users", "home>bob>Sent@other-users"}
-	wantShown(t, everything, append(append(append([]string{}, own[:6]...), others...), own[6:]...)...)
+	whole := listing("IMAP4rev1 ACL BINARY CATENATE CHILDREN CONDSTORE ENABLE ESEARCH ESORT I18NLEVEL=1 ID IDLE LIST-EXTENDED LIST-STATUS LITERAL+ LOGIN-REFERRALS "+
+		"MULTIAPPEND NAMESPACE QRESYNC QUOTA RIGHTS=ektx SASL-IR SEARCHRES SORT THREAD=ORDEREDSUBJECT UIDPLUS UNSELECT WITHIN XLIST", answers)
+	for _, others := range []bool{false, true} {
+		refused := false
+		got := shownFolders(t, scripted(t, hello, func(p *peer, tag, command string) bool {
+			if strings.HasPrefix(command, `LIST "" "/home/*"`) {
+				refused = true
+				p.send("%s NO LIST failed: wildcards not permitted in username\r\n", tag)
+				return true
+			}
+			return whole(p, tag, command)
+		}), func(e *migrate.Endpoint) { e.IncludeOtherUsers = others })
+		wantShown(t, got, own...)
+		if refused != others {
+			t.Errorf("includeOtherUsers %v: asked for them: %v", others, refused)
+		}
+	}
 }
 
-// zm-mailbox 2b7f9787, ImapHandler.java:2370, :2406, :2853: the state of a mounted folder whose owner is gone
-// is an exception, and LIST is answered NO. Without states it is not.
+// zm-mailbox 2b7f9787, ImapHandler.java:2368-2371, :2406, :2855-2883: a state that cannot be had, as may be of a
+// mounted folder, is an exception, and LIST is answered NO. Without states it is not.
 func TestListFailsOverOneState(t *testing.T) {
 	whole := listing("IMAP4rev1 LIST-EXTENDED LIST-STATUS NAMESPACE", map[string][]string{
 		"NAMESPACE":   {`NAMESPACE (("" "/")) (("/home/" "/")) NIL`},
@@ -138,8 +158,8 @@ func TestWhatIsRefusedForNow(t *testing.T) {
 
 // hmailserver 4d11f81d, hmailserver/source/Server/IMAP: the capabilities are
 // IMAPCommandCapability.cpp:19-45; NAMESPACE, whose prefix has no delimiter at its end, is
-// IMAPCommandNamespace.cpp:33-40; a line of LIST FolderListCreator.cpp:130-159. The delimiter is a
-// setting (IMAPConfiguration.cpp:187-215), and "\" one of its values.
+// IMAPCommandNamespace.cpp:33-40; a line of LIST FolderListCreator.cpp:131-162. The delimiter is a
+// setting (IMAPConfiguration.cpp:186-215), and "\" one of its values.
 func TestHMailServerFolders(t *testing.T) {
 	for _, delimiter := range []string{".", "/", `\\`} {
 		answers := map[string][]string{
@@ -157,7 +177,7 @@ func TestHMailServerFolders(t *testing.T) {
 
 // Gmail: https://developers.google.com/workspace/gmail/imap/imap-extensions, sections "Checking for the
 // presence of extensions" and "Special-Use Extension of the LIST command": the attributes come without
-// being asked for, and SPECIAL-USE is not among the capabilities that are shown there.
+// being asked for, and SPECIAL-USE is not among the capabilities that are shown there. Today it is: see gmail.
 func TestGmailFolders(t *testing.T) {
 	lines := []string{
 		`LIST (\HasNoChildren) "/" "INBOX"`, `LIST (\Noselect \HasChildren) "/" "[Gmail]"`, `LIST (\HasNoChildren \All) "/" "[Gmail]/All Mail"`,
@@ -182,7 +202,8 @@ func TestExchangeListsFoldersThatHoldNoMail(t *testing.T) {
 			`LIST (\Marked \HasNoChildren) "/" Inbox`, `LIST (\Marked \HasNoChildren \Junk) "/" Junk`, `LIST (\HasNoChildren) "/" Notes`, `LIST (\HasNoChildren) "/" Outbox`,
 		},
 	}
-	got := shownFolders(t, scripted(t, hello, listing("IMAP4 IMAP4rev1 AUTH=PLAIN AUTH=XOAUTH2 SASL-IR UIDPLUS MOVE ID UNSELECT CHILDREN IDLE NAMESPACE LITERAL+", answers)))
+	got := shownFolders(t, scripted(t, hello, listing("IMAP4 IMAP4rev1 AUTH=PLAIN AUTH=XOAUTH2 SASL-IR UIDPLUS MOVE ID UNSELECT CLIENTACCESSRULES "+
+		"CLIENTNETWORKPRESENCELOCATION BACKENDAUTHENTICATE CHILDREN IDLE NAMESPACE LITERAL+", answers)))
 	wantShown(t, got, "INBOX=inbox", "app", "Archive=archive", "Deleted=trash", "Drafts=drafts", "Junk=junk", "Notes", "Outbox")
 }
 
@@ -218,17 +239,19 @@ func TestCyrusSharedNamespaceWithoutAPrefix(t *testing.T) {
 	wantShown(t, got, "INBOX=inbox", "Archiv=archive", "pub!@shared", "pub>shared@shared")
 }
 
-// SmarterMail 13: the lines are of jstedfast/MailKit issue 149 (2015), whose client asks for what lies below
-// Inbox by XLIST. go-imap spells INBOX itself in capitals, and nothing else.
+// SmarterMail 13: the lines are of jstedfast/MailKit issue 149 (2015); roles come with XLIST only. go-imap
+// spells INBOX itself in capitals, and nothing else.
 func TestSmarterMailSpellsInboxItsWay(t *testing.T) {
-	lines := func(word string) (out []string) {
-		for _, line := range []string{`(\Unmarked \Trash) "/" "Deleted Items"`, `(\Unmarked \Inbox) "/" "Inbox"`, `(\Unmarked \Spam) "/" "Junk E-Mail"`,
-			`(\Unmarked \Sent) "/" "Sent Items"`, `(\Unmarked) "/" "Inbox/TTT"`, `(\Unmarked) "/" "Inbox/2222"`} {
-			out = append(out, word+" "+line)
-		}
-		return out
+	answers := map[string][]string{
+		`LIST "" "*"`: {
+			`LIST (\Unmarked) "/" "Deleted Items"`, `LIST (\Unmarked) "/" "Inbox"`, `LIST (\Unmarked) "/" "Junk E-Mail"`,
+			`LIST (\Unmarked) "/" "Sent Items"`, `LIST (\Unmarked) "/" "Inbox/TTT"`, `LIST (\Unmarked) "/" "Inbox/2222"`,
+		},
+		`XLIST "" "*"`: {
+			`XLIST (\Unmarked \Trash) "/" "Deleted Items"`, `XLIST (\Unmarked \Inbox) "/" "Inbox"`, `XLIST (\Unmarked \Spam) "/" "Junk E-Mail"`,
+			`XLIST (\Unmarked \Sent) "/" "Sent Items"`, `XLIST (\Unmarked) "/" "Inbox/TTT"`, `XLIST (\Unmarked) "/" "Inbox/2222"`,
+		},
 	}
-	answers := map[string][]string{`LIST "" "*"`: lines("LIST"), `XLIST "" "*"`: lines("XLIST")}
 	got := shownFolders(t, scripted(t, hello, listing("IMAP4rev1 UIDPLUS XLIST", answers)))
 	wantShown(t, got, "INBOX=inbox", "Deleted Items=trash", "INBOX>2222", "INBOX>TTT", "Junk E-Mail=junk", "Sent Items=sent")
 }

@@ -13,11 +13,10 @@ import (
 // gmail is a scripted Gmail. A message lies in the folder of each of its labels and, unless it is spam or in
 // the bin, in All Mail (support.google.com/mail, "All Mail"). Its lines are those of
 //
-//   - capabilities: owncloud-archive/mail issue 1341, without COMPRESS, which a script cannot do, and XLIST,
-//     which Google's page on its extensions calls deprecated;
+//   - capabilities: nextcloud/mail issue 10279 (2024), without COMPRESS, which a script cannot do;
 //   - LIST: that page, section "Special-Use Extension of the LIST command"; STATUS: owncloud-archive/mail
 //     issue 664;
-//   - EXAMINE: Webklex/php-imap issue 108;
+//   - EXAMINE: mscdex/node-imap pull request 546 (of SELECT) and Webklex/php-imap issue 108;
 //   - FETCH: mscdex/node-imap issue 852 (UID, then INTERNALDATE, FLAGS and at the end BODY[]) and, for
 //     RFC822.SIZE, dhanji/sitebricks, MessageStatusExtractorTest.java (UID, RFC822.SIZE, INTERNALDATE, FLAGS).
 type gmail struct {
@@ -94,7 +93,7 @@ func (g *gmail) hook(p *peer, tag, command string) bool {
 	words := strings.SplitN(command, " ", 4)
 	switch {
 	case words[0] == "AUTHENTICATE":
-		p.send("* CAPABILITY IMAP4rev1 UNSELECT IDLE NAMESPACE QUOTA ID CHILDREN X-GM-EXT-1 UIDPLUS ENABLE MOVE CONDSTORE ESEARCH UTF8=ACCEPT APPENDLIMIT=35882577 LIST-EXTENDED LIST-STATUS\r\n"+
+		p.send("* CAPABILITY IMAP4rev1 UNSELECT IDLE NAMESPACE QUOTA ID XLIST CHILDREN X-GM-EXT-1 UIDPLUS ENABLE MOVE CONDSTORE ESEARCH UTF8=ACCEPT LIST-EXTENDED LIST-STATUS LITERAL- SPECIAL-USE APPENDLIMIT=35651584\r\n"+
 			"%s OK u@gmail.com authenticated (Success)\r\n", tag)
 	case words[0] == "NAMESPACE":
 		p.send("* NAMESPACE ((\"\" \"/\")) NIL NIL\r\n%s OK Success\r\n", tag)

@@ -17,7 +17,7 @@ func TestHMailServer(t *testing.T) {
 		switch {
 		case command == "CAPABILITY": // IMAPCommandCapability.cpp:19-45
 			p.send("* CAPABILITY IMAP4 IMAP4rev1 CHILDREN IDLE QUOTA SORT ACL NAMESPACE RIGHTS=texk\r\n%s OK CAPABILITY completed\r\n", tag)
-		case strings.HasPrefix(command, "EXAMINE") && strings.Contains(command, "gone"): // IMAPCommandExamine.cpp:40
+		case strings.HasPrefix(command, "EXAMINE") && strings.Contains(command, "gone"): // IMAPCommandExamine.cpp:39-40
 			p.send("%s BAD Folder could not be found.\r\n", tag)
 		case strings.HasPrefix(command, "EXAMINE"): // IMAPCommandExamine.cpp:58-80
 			p.send("* 2 EXISTS\r\n* 0 RECENT\r\n* FLAGS (\\Deleted \\Seen \\Draft \\Answered \\Flagged)\r\n"+
@@ -63,7 +63,7 @@ func TestGmailLeavesAMessageOut(t *testing.T) {
 	}
 }
 
-// Yahoo refuses FETCH when it has had enough (dovecot, imapc-mail-fetch.c:37-38): a pause is asked
+// Yahoo refuses FETCH when it has had enough (dovecot f28b5a92, imapc-mail-fetch.c:38-40): a pause is asked
 // for, and no message is to blame.
 func TestYahooLimitsFetching(t *testing.T) {
 	shelf := newShelf(10, short)
@@ -99,7 +99,7 @@ func TestDovecotSaysByeAtABrokenMessage(t *testing.T) {
 	}
 }
 
-// Dovecot tells of messages that went missing in the tagged OK (cmd-fetch.c:209-212).
+// Dovecot tells of messages that went missing in the tagged OK (dovecot f28b5a92, cmd-fetch.c:209-212).
 func TestDovecotExpungeIssued(t *testing.T) {
 	shelf := newShelf(4, short)
 	s := opened(t, func(p *peer, tag, command string) bool {

@@ -166,12 +166,12 @@ func TestPushbackEndsFetch(t *testing.T) {
 // What is no pushback although it sounds like one.
 func TestNoPushback(t *testing.T) {
 	for _, words := range []string{
-		"Too many invalid IMAP commands.",          // Dovecot, imap-login-client.c:193
-		"TOO MANY CONSECUTIVE PROTOCOL VIOLATIONS", // Courier, mainloop.C:142
-		"Server shutting down.",                    // Dovecot, master-service.h
-		"Courier-IMAP server shut down by signal.", // Courier, mainloop.C:30
-		"Connection is closed. 13",                 // Exchange, mscdex/node-imap issue 561
-		"mail.example Zimbra IMAP4rev1 server closing connection",
+		"Too many invalid IMAP commands.",                         // Dovecot, imap-login-client.c:193
+		"TOO MANY CONSECUTIVE PROTOCOL VIOLATIONS",                // Courier, mainloop.C:142
+		"Server shutting down.",                                   // Dovecot, master-service.h:12
+		"Courier-IMAP server shut down by signal.",                // Courier, mainloop.C:30
+		"Connection is closed. 13",                                // Exchange, mscdex/node-imap issue 561
+		"mail.example Zimbra IMAP4rev1 server closing connection", // ServerConfig.java:90-111
 		"[OVERQUOTAS] -",
 	} {
 		if p, ok := pushbackOf(words); ok {

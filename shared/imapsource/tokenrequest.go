@@ -134,7 +134,7 @@ func tokenError(ctx context.Context, op, grant string, err error) error {
 		e.RetryAfter = time.Duration(min(max(seconds, 0), 3600)) * time.Second
 	case status >= 500 || code == "temporarily_unavailable":
 	case code == "invalid_grant" && grant == migrate.GrantServiceAccount && strings.Contains(description, "short-lived token"):
-		// "Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe": googleapis/google-auth-library-nodejs issue 129
+		// "Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe": googleapis/google-cloud-cpp issue 2689
 		e.Kind, e.Reason = migrate.Configuration, migrate.ClockSkew
 	case code == "invalid_grant" && grant == migrate.GrantServiceAccount && strings.Contains(description, "email or User"):
 		e.Kind, e.Reason = migrate.SignIn, migrate.TokenRefused // no such user in the domain
