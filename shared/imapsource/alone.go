@@ -29,7 +29,7 @@ func (f *fetcher) alone(m located, gap error) error {
 		}
 	}
 	if gap == nil && f.replaced.Contains(m.UID) {
-		gap = errUnavailable
+		gap = f.instead
 	}
 	if gap == nil { // it may be gone by now
 		if left, _, err := f.existing(migrate.UIDsOf(m.UID)); err != nil || len(left) == 0 {

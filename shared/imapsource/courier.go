@@ -1,69 +1,12 @@
 package imapsource
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"time"
-
-	"github.com/emersion/go-imap/v2"
 
 	"mailferry/shared/migrate"
 )
-
-// unavailable is what Courier gives in place of a message whose file it cannot open (courier-libs
-// 2a13a23, imap/fetch.C:41-45 and open_cached_fp).
-const unavailable = "From: System Administrator <root@localhost>\r\nSubject: message unavailable\r\n\r\n" +
-	"This message is no longer available on the server.\r\n"
-
-var errUnavailable = errors.New(`the server gives a message of its own in place of this one: "This message is no longer available on the server."`)
-
-// substituted looks for unavailable at a server that may be Courier. Any other literal comes back unread.
-func (s *source) substituted(literal imap.LiteralReader) (imap.LiteralReader, bool) {
-	if !s.noUIDNext || literal.Size() != int64(len(unavailable)) {
-		return literal, false
-	}
-	text := make([]byte, len(unavailable))
-	n, _ := io.ReadFull(literal, text) // an error comes again behind what was read
-	if string(text[:n]) == unavailable {
-		return nil, true
-	}
-	return readLiteral{io.MultiReader(bytes.NewReader(text[:n]), literal), literal.Size()}, false
-}
-
-type readLiteral struct {
-	io.Reader
-	size int64
-}
-
-func (r readLiteral) Size() int64 { return r.size }
-
-// withdraw leaves out of the suspects those in whose place something else came and which are gone by
-// now. Courier keeps them until the folder is opened again.
-func (f *fetcher) withdraw() error {
-	if f.replaced.Empty() {
-		return nil
-	}
-	data, err := f.s.examine(f.s.folder)
-	switch {
-	case err != nil:
-		return f.s.fail(f.ctx, f.op, f.s.folder, err)
-	case data.UIDValidity != f.s.validity:
-		return f.s.renumbered(f.s.folder, f.s.validity, data.UIDValidity)
-	}
-	_, exist, err := f.existing(f.replaced)
-	gone := f.replaced.Minus(exist)
-	kept := f.suspects[:0]
-	for _, m := range f.suspects {
-		if !gone.Contains(m.info.UID) {
-			kept = append(kept, m)
-		}
-	}
-	f.suspects = kept
-	return err
-}
 
 const (
 	courierEpoch = 1_000_000_000  // of Courier's UIDVALIDITY, in Unix time (imap/imapscanclient.C, IMAP_EPOCH)

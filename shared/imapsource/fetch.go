@@ -58,7 +58,8 @@ type fetcher struct {
 	wanted   migrate.UIDSet // what the caller asks for
 	got      migrate.UIDSet
 	suspects []suspect
-	replaced migrate.UIDSet            // in whose place the server gives something else
+	replaced migrate.UIDSet            // in whose place the server gives something else,
+	instead  error                     // which is this
 	expunged int64                     // the session's count, when a sequence number was found out
 	examine  *imapclient.SelectCommand // behind which the last command was sent; nil: the folder was open
 }
@@ -226,8 +227,9 @@ func (f *fetcher) deliver(msg *imapclient.FetchMessageData, known *migrate.Messa
 			return nil, err
 		}
 		literal, other := f.s.substituted(data.Literal)
-		if other {
+		if other != nil {
 			f.replaced.Add(info.UID)
+			f.instead = other
 			continue
 		}
 		b := newBody(f, info, literal)

@@ -49,6 +49,47 @@ func TestHMailServer(t *testing.T) {
 	wantKind(t, err, migrate.NoFolder)
 }
 
+// hMailServer puts a message of its own in place of one whose file is gone: PersistentMessage.cpp:746-793, with the
+// words of DBScripts/CreateTablesMYSQL.sql:510-512. Elsewhere the same text is a message, such as one that was
+// brought from there.
+func TestHMailServerLosesAFile(t *testing.T) {
+	const instead = "From: Postmaster\r\nSubject: Message undeliverable\r\nDate: Tue, 14 Sep 2004 21:53:33 +0200\r\n\r\n" +
+		"The mail server could not deliver the message to you since the file C:\\Program Files\\hMailServer\\Data\\example.com\\u\\1A\\{1A2B}.eml does not exist on the server.\r\n\r\n" +
+		"The file may have been deleted by anti virus software running on the server.\r\n\r\nhMailServer\r\n"
+	for caps, lost := range map[string]bool{"CHILDREN IDLE QUOTA SORT ACL NAMESPACE RIGHTS=texk": true, "ACL RIGHTS=texk NAMESPACE UIDPLUS": false} {
+		shelf := newShelf(5, func(uid migrate.UID) string {
+			switch uid {
+			case 12:
+				return instead
+			case 13:
+				return "From: Postmaster\r\nSubject: Message undeliverable\r\n\r\nThe mail server could not deliver the message to you.\r\n"
+			}
+			return short(uid)
+		})
+		s := opened(t, func(p *peer, tag, command string) bool {
+			switch {
+			case command == "CAPABILITY":
+				p.send("* CAPABILITY IMAP4 IMAP4rev1 %s\r\n%s OK CAPABILITY completed\r\n", caps, tag)
+			case strings.HasPrefix(command, "AUTHENTICATE"):
+				p.send("%s OK LOGIN completed\r\n", tag)
+			default:
+				return shelf.hook(p, tag, command)
+			}
+			return true
+		})
+		got, refused, err := sorted(t, s, shelf.all())
+		why, told := refused[12]
+		if _, came := got[12]; err != nil || came == lost || told != lost || lost && !strings.Contains(fmt.Sprint(why), "lost the file") {
+			t.Errorf("%s: came %v, refused %v: %v", caps, came, refused, err)
+		}
+		for uid, text := range got {
+			if text != shelf.text(uid) {
+				t.Errorf("%s: UID %d is %q", caps, uid, text)
+			}
+		}
+	}
+}
+
 // Gmail answers OK without the message for some that it lists (mailcore2 issue 1279, which quotes
 // "8 UID FETCH 59491 BODY.PEEK[]" and "8 OK Success"): it is asked for again, then reported.
 func TestGmailLeavesAMessageOut(t *testing.T) {
