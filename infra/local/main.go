@@ -2,6 +2,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -83,6 +84,10 @@ func up(ctx context.Context, args []string) (err error) {
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
+	accounts, err := readUsers(*users)
+	if err != nil {
+		return err
+	}
 	settings, err := functionhost.ReadLocalSettings(*settingsFile)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
@@ -97,7 +102,7 @@ func up(ctx context.Context, args []string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Stop()) }()
-	if err := addUsers(s, *users); err != nil {
+	if err := addUsers(s, accounts); err != nil {
 		return err
 	}
 	if err := announce(s, *dir); err != nil {
@@ -111,29 +116,38 @@ func up(ctx context.Context, args []string) (err error) {
 	}
 }
 
-func addUsers(s *stack.Stack, file string) error {
-	if file == "" || s.Exchange == nil {
-		return nil
+// readUsers reads the file of users, if there is one. It does so before anything starts, and refuses a misspelt field.
+func readUsers(file string) (users []exchange.User, err error) {
+	if file == "" {
+		return nil, nil
 	}
 	content, err := os.ReadFile(file)
-	var users []exchange.User
-	if err == nil {
-		err = json.Unmarshal(content, &users)
+	if err != nil {
+		return nil, fmt.Errorf("read users: %w", err)
+	}
+	d := json.NewDecoder(bytes.NewReader(content))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&users); err != nil {
+		return nil, fmt.Errorf("read users of %s: %w", file, err)
+	}
+	return users, nil
+}
+
+func addUsers(s *stack.Stack, users []exchange.User) error {
+	if s.Exchange == nil {
+		return nil
 	}
 	for _, u := range users {
-		if err == nil {
-			err = s.Exchange.AddUser(u)
+		if err := s.Exchange.AddUser(u); err != nil {
+			return fmt.Errorf("add users: %w", err)
 		}
-	}
-	if err != nil {
-		return fmt.Errorf("add users: %w", err)
 	}
 	return nil
 }
 
 // announce prints the addresses and leaves them in the data folder.
 func announce(s *stack.Stack, dir string) error {
-	a := addresses{HTTP: s.Host.URL() + "/api", FunctionKey: s.Host.MasterKey(), StorageConnection: s.Azurite.ConnectionString(),
+	a := addresses{HTTP: s.Host.URL() + "/api", FunctionKey: s.Settings["FunctionKey"], StorageConnection: s.Azurite.ConnectionString(),
 		DropContainer: "batches", StateContainer: "mailferry", ServiceBus: s.Broker.ConnectionString(), Faults: s.Control, Data: dir}
 	if s.Exchange != nil {
 		a.Graph, a.IMAP, a.CAFile = s.Exchange.GraphURL(), s.Exchange.IMAPAddr(), s.Settings["EXCHANGE_CA_FILE"]
