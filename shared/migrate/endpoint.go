@@ -2,10 +2,12 @@ package migrate
 
 import (
 	"bytes"
+	"encoding"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 	"regexp"
 	"strings"
 	"time"
@@ -113,12 +115,50 @@ func decodeStrictly(content []byte, into any) error {
 	d := json.NewDecoder(bytes.NewReader(content))
 	d.DisallowUnknownFields()
 	if err := d.Decode(into); err != nil {
-		return err
+		return inWordsOfTheFile(content, err)
 	}
 	if _, err := d.Token(); err != io.EOF {
 		return errors.New("something follows the object's end")
 	}
 	return noFieldTwice(json.NewDecoder(bytes.NewReader(content)))
+}
+
+// inWordsOfTheFile says which line and which field an error of encoding/json is about, without words of Go.
+func inWordsOfTheFile(content []byte, err error) error {
+	line := func(offset int64) int { return 1 + bytes.Count(content[:min(int(offset), len(content))], []byte("\n")) }
+	var syntax *json.SyntaxError
+	var kind *json.UnmarshalTypeError
+	switch {
+	case err == io.EOF:
+		return errors.New("it is empty")
+	case err == io.ErrUnexpectedEOF:
+		return errors.New("it ends before its last brace")
+	case errors.As(err, &syntax):
+		return fmt.Errorf("line %d: %w", line(syntax.Offset), err)
+	case errors.As(err, &kind) && kind.Field == "":
+		return fmt.Errorf("line %d: it is no object in braces", line(kind.Offset))
+	case errors.As(err, &kind):
+		return fmt.Errorf("line %d: the field %q wants %s, not a %s", line(kind.Offset), embedded.ReplaceAllString(kind.Field, ""), wanted(kind.Type), kind.Value)
+	}
+	return err
+}
+
+// embedded are the Go names that encoding/json puts before the fields of an embedded struct.
+var embedded = regexp.MustCompile(`^([A-Z]\w*\.)+`)
+
+// wanted names what JSON has for a type.
+func wanted(t reflect.Type) string {
+	switch {
+	case t.Kind() == reflect.String || reflect.PointerTo(t).Implements(reflect.TypeFor[encoding.TextUnmarshaler]()):
+		return "a text in quotes"
+	case t.Kind() == reflect.Bool:
+		return "true or false without quotes"
+	case t.Kind() == reflect.Int:
+		return "a whole number without quotes"
+	case t.Kind() == reflect.Slice:
+		return "a list in brackets"
+	}
+	return "an object in braces"
 }
 
 // noFieldTwice refuses an object with two fields of one name, whatever their case: encoding/json takes the
@@ -183,6 +223,9 @@ func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d)
 // UnmarshalText reads Go's duration format.
 func (d *Duration) UnmarshalText(text []byte) error {
 	v, err := time.ParseDuration(string(text))
+	if err != nil {
+		return fmt.Errorf("%q is no duration such as 90s, 30m or 4h", text)
+	}
 	*d = Duration(v)
-	return err
+	return nil
 }

@@ -38,6 +38,16 @@ func TestFolderSettings(t *testing.T) {
 		`"folderMap":[{"from":"a","to":"b/*"}]`:        "it has more",
 		`"excludeFolders":["a"],"excludeFolder":["a"]`: "unknown field",
 		`"labels":"twice"`:                             `labels "twice" is none of folders, once`,
+		`"syncEvery":"1d"`:                             `"1d" is no duration such as 90s, 30m or 4h`,
+		`"syncEvery":3600`:                             `line 1: the field "syncEvery" wants a text in quotes, not a number`,
+		`"port":"993"`:                                 `line 1: the field "port" wants a whole number without quotes, not a string`,
+		`"slots":2.5`:                                  `the field "slots" wants a whole number without quotes, not a number 2.5`,
+		`"preflight":"true"`:                           `the field "preflight" wants true or false without quotes, not a string`,
+		`"auth":5`:                                     `the field "auth" wants a text in quotes, not a number`,
+		`"excludeFolders":"a"`:                         `the field "excludeFolders" wants a list in brackets, not a string`,
+		`"admin":"m"`:                                  `the field "admin" wants an object in braces, not a string`,
+		`"admin":{"style":"authzid","user":7}`:         `the field "admin.user" wants a text in quotes, not a number`,
+		`"received":5`:                                 `received is neither a text nor a list of texts`,
 	} {
 		if _, err := ParseEndpoint("e", []byte(`{"host":"h",`+setting+`}`)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: the error is %v, want %s", setting, err, want)
@@ -58,7 +68,12 @@ func TestEndpointFile(t *testing.T) {
 		`{"host":"h"}}`:                                                                   "something follows the object's end",
 		"{\"host\":\"h\",\"excludeFolders\":[\"Entw\xfcrfe\"]}":                           "it is not in UTF-8",
 		"\xff\xfe{\x00}\x00":                                                              "it is not in UTF-8",
-		"":                                                                                "EOF",
+		"{\n  \"host\": \"h\",\n  \"slots\": 3,\n}":                                       "line 4: invalid character '}'",
+		"{\n  \"host\": \"h\",\n\n  \"port\": true}":                                      `line 4: the field "port" wants`,
+		"\n[]":        "line 2: it is no object in braces",
+		`{"host":"h"`: "it ends before its last brace",
+		" \n":         "it is empty",
+		"":            "it is empty",
 	} {
 		if _, err := ParseEndpoint("e", []byte(content)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: the error is %v, want %s", content, err, want)

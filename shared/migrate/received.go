@@ -2,6 +2,7 @@ package migrate
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/mail"
 	"slices"
@@ -43,7 +44,10 @@ func (o *ReceivedOrder) UnmarshalJSON(text []byte) error {
 		*o = ReceivedOrder{one}
 		return nil
 	}
-	return json.Unmarshal(text, (*[]ReceivedFrom)(o))
+	if json.Unmarshal(text, (*[]ReceivedFrom)(o)) != nil {
+		return errors.New("received is neither a text nor a list of texts")
+	}
+	return nil
 }
 
 func (o ReceivedOrder) validate() error {
