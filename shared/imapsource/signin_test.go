@@ -5,8 +5,10 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
+	"io"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -189,6 +191,35 @@ func TestSTARTTLSIsNeverDowngraded(t *testing.T) {
 			e.Security = migrate.SecuritySTARTTLS
 			wantKind(t, tryDial(t, e), c.kind)
 		})
+	}
+}
+
+// What is wrong with port and security is said in terms of them.
+func TestSTARTTLSOnTheWrongPort(t *testing.T) {
+	e := scripted(t, "* OK hi", func(*peer, string, string) bool { return false })
+	e.Security = migrate.SecuritySTARTTLS
+	wantAdvice(t, tryDial(t, e), migrate.Configuration, "security to tls")
+	synctest.Test(t, func(t *testing.T) {
+		var conns sync.WaitGroup
+		t.Cleanup(conns.Wait)
+		d := Dialer{Password: password, Stall: time.Minute, reach: func() net.Conn {
+			client, server := net.Pipe()
+			conns.Go(func() { // as on port 993: it waits for us to begin
+				_, _ = io.Copy(io.Discard, server)
+				server.Close()
+			})
+			return client
+		}}
+		_, err := d.Dial(t.Context(), migrate.Endpoint{Security: migrate.SecuritySTARTTLS, Auth: "auto"}, migrate.Mailbox{Login: "u"})
+		wantAdvice(t, err, migrate.Unreachable, "security to tls")
+	})
+}
+
+func wantAdvice(t *testing.T, err error, kind migrate.Kind, advice string) {
+	t.Helper()
+	var e *migrate.Error
+	if !errors.As(err, &e) || e.Kind != kind || !strings.Contains(e.Advice, advice) {
+		t.Errorf("the error is %v, want one of kind %s with advice on %s: %+v", err, kind, advice, e)
 	}
 }
 

@@ -3,6 +3,7 @@ package imapsource
 import (
 	"errors"
 	"fmt"
+	"os"
 
 	"github.com/emersion/go-imap/v2"
 
@@ -12,14 +13,15 @@ import (
 // startTLS leads the clear-text dialogue up to the server's go-ahead (RFC 9051 section 6.2.1).
 func (d *dialogue) startTLS() error {
 	if err := d.greet(); err != nil {
-		return err
+		return silence(err)
 	}
 	caps, err := d.capabilities()
 	if err != nil {
 		return clearTextRefusal("CAPABILITY", err)
 	}
 	if !caps.Has(imap.CapStartTLS) {
-		return configuration("the server does not offer STARTTLS on this port")
+		return &migrate.Error{Kind: migrate.Configuration, Err: errors.New("the server does not offer STARTTLS on this port"),
+			Advice: "Set the endpoint's security to tls, which is usually on port 993, or its port to one where the server offers STARTTLS."}
 	}
 	if err := d.command("STARTTLS"); err != nil {
 		return clearTextRefusal("STARTTLS", err)
@@ -32,6 +34,15 @@ func (d *dialogue) startTLS() error {
 			Advice: "Somebody between here and the server may be tampering with the connection. Use port 993 with security tls."}
 	}
 	return nil
+}
+
+// silence gives a server that does not greet its likely cause: it waits for us to begin TLS.
+func silence(err error) error {
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		return err
+	}
+	return &migrate.Error{Kind: migrate.Unreachable, Reason: migrate.ConnectTimeout, Err: fmt.Errorf("the server says nothing on this port: %w", err),
+		Advice: "If the port is one for TLS, usually 993, set the endpoint's security to tls; else check host and port, and that the server is up."}
 }
 
 // clearTextRefusal keeps a refusal's words.
