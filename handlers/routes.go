@@ -151,7 +151,7 @@ func (a *app) asked(f func(w http.ResponseWriter, r *http.Request) error) http.H
 		switch {
 		case err == nil:
 		case errors.Is(err, migrate.ErrNotFound):
-			writeJSON(w, http.StatusNotFound, problem{Title: "No such batch", Status: 404, Detail: "Look at /api/batches for the names of all batches."})
+			writeJSON(w, http.StatusNotFound, problem{Title: "No such batch", Status: 404, Detail: "No mailbox is in it. /api/batches lists all batches, and the status of one shows what became of its CSV."})
 		case migrate.KindOf(err) == migrate.Configuration:
 			writeJSON(w, http.StatusConflict, problem{Title: "Not as the endpoint and the batch are", Status: 409, Detail: detail(err)})
 		default:
@@ -234,6 +234,9 @@ func (a *app) onBatches(w http.ResponseWriter, r *http.Request) error {
 			return migrate.ErrNotFound
 		}
 		some, err := migrate.Batches(r.Context(), a.store, name)
+		if err == nil && len(some) > 0 {
+			err = migrate.NoteEndpoint(r.Context(), a.drop, name, some...)
+		}
 		if err != nil {
 			return err
 		}
@@ -248,7 +251,10 @@ func (a *app) onBatch(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	b, err := migrate.Detail(r.Context(), a.store, endpoint, batch)
+	b, err := intake.BatchStatus(r.Context(), a.store, endpoint, batch)
+	if err == nil {
+		err = migrate.NoteEndpoint(r.Context(), a.drop, endpoint, b.BatchStatus)
+	}
 	if err != nil {
 		return err
 	}

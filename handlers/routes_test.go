@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"mailferry/shared/intake"
 	"mailferry/shared/migrate"
 	"mailferry/shared/migrate/migratetest"
 )
@@ -129,6 +130,48 @@ func TestUnknownBatches(t *testing.T) {
 		if r := call(a, method, address, ""); r.StatusCode == 200 || r.StatusCode == 202 || r.StatusCode >= 500 {
 			t.Errorf("%s: %s", path, r.Status)
 		}
+	}
+}
+
+// What is wrong with endpoint.json stands in the status of its batches: nothing moves until it is mended.
+func TestFaultOfEndpointIsShown(t *testing.T) {
+	a, _ := newTestApp(t)
+	for _, step := range []struct{ content, want string }{{"", "there is no zimbra/endpoint.json"}, {`{"hots":"h"}`, `unknown field "hots"`}, {`{"host":"h"}`, ""}} {
+		if step.content != "" {
+			if _, err := a.drop.Put(t.Context(), "zimbra/endpoint.json", []byte(step.content), nil, migrate.Condition{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var one migrate.BatchStatus
+		var list []*migrate.BatchStatus
+		if err := json.NewDecoder(call(a, "GET", "/api/batches/zimbra/spring", "").Body).Decode(&one); err != nil {
+			t.Fatal(err)
+		}
+		if err := json.NewDecoder(call(a, "GET", "/api/batches", "").Body).Decode(&list); err != nil {
+			t.Fatal(err)
+		}
+		for _, b := range append(list, &one) {
+			if (b.Problem != nil) != (step.want != "") || b.Problem != nil && (!strings.Contains(b.Problem.Text, step.want) || b.Problem.Advice == "") {
+				t.Errorf("with %s: %+v", step.content, b.Problem)
+			}
+		}
+	}
+}
+
+// A CSV that was refused whole has a status, and no orders.
+func TestRefusedCSVIsShown(t *testing.T) {
+	a, _ := newTestApp(t)
+	report := `{"v":1,"refused":true,"problems":[{"line":1,"reason":"the first line is no header","advice":"…"}]}`
+	if _, err := a.store.Put(t.Context(), intake.ReportName("zimbra", "autumn"), []byte(report), nil, migrate.Condition{}); err != nil {
+		t.Fatal(err)
+	}
+	r := call(a, "GET", "/api/batches/zimbra/autumn", "")
+	body, _ := io.ReadAll(r.Body)
+	if r.StatusCode != 200 || !strings.Contains(string(body), `"state":"Empty"`) || !strings.Contains(string(body), "the first line is no header") {
+		t.Errorf("%s: %s", r.Status, body)
+	}
+	if r := call(a, "POST", "/api/batches/zimbra/autumn/complete", ""); r.StatusCode != 404 {
+		t.Errorf("completion is answered %s", r.Status)
 	}
 }
 

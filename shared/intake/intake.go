@@ -39,6 +39,7 @@ type Report struct {
 	Accepted int              `json:"accepted"`         // mailboxes, new and known
 	New      int              `json:"new"`
 	Problems []roster.Problem `json:"problems,omitempty"`
+	More     int              `json:"more,omitempty"` // problems that a status does not show
 }
 
 // ReportName is the blob of a batch's intake report.
@@ -107,7 +108,7 @@ func (in *Intake) check(ctx context.Context, r *Report, content []byte) ([]roste
 	}
 	endpoint, err := migrate.LoadEndpoint(ctx, in.Drop, r.Endpoint)
 	if migrate.KindOf(err) == migrate.Configuration {
-		refuse(err.Error(), "Put the endpoint's description into the folder, then drop the file again.")
+		refuse(err.Error(), "Put the endpoint's description into the folder, or mend it there, then drop the CSV again.")
 		return nil, nil
 	}
 	if err != nil {

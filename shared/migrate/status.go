@@ -23,12 +23,14 @@ type BatchStatus struct {
 	Cap       *ServerCap       `json:"cap,omitempty"`       // of the endpoint, which its batches share; nil: as many connections are made as the endpoint allows
 	Same      []SameFolder     `json:"same,omitempty"`      // folders that several mailboxes show and that come into each
 	Preflight *PreflightStatus `json:"preflight,omitempty"` // nil: no mailbox is in it
+	Problem   *Problem         `json:"problem,omitempty"`   // of endpoint.json, see NoteEndpoint
 }
 
 // MailboxStatus is one mailbox of a batch.
 type MailboxStatus struct {
 	ID        MailboxID     `json:"id"`
-	Address   string        `json:"address"`
+	Address   string        `json:"address"` // of the target
+	Login     string        `json:"login"`   // at the source
 	State     State         `json:"state"`
 	Phase     Phase         `json:"phase"`
 	Counts    Counts        `json:"counts"`
@@ -79,6 +81,21 @@ func Batches(ctx context.Context, s Store, endpoint string) ([]*BatchStatus, err
 	return list, err
 }
 
+// NoteEndpoint says in the status of an endpoint's batches what is wrong with endpoint.json: as long as it is,
+// no mailbox is woken. Drop has endpoint.json.
+func NoteEndpoint(ctx context.Context, drop Store, endpoint string, batches ...*BatchStatus) error {
+	_, err := LoadEndpoint(ctx, drop, endpoint)
+	if KindOf(err) != Configuration {
+		return err
+	}
+	for _, b := range batches {
+		if !strings.HasPrefix(b.State, "Completed") { // they need no endpoint any more
+			b.Problem = problemOf(err)
+		}
+	}
+	return nil
+}
+
 // noteStarts says of batches in pre-flight whether they are ordered to start.
 func noteStarts(ctx context.Context, s Store, endpoint string, batches map[string]*BatchStatus) error {
 	orders, err := listOrders(ctx, s, endpoint)
@@ -99,7 +116,7 @@ func (b *BatchStatus) derive() string {
 		return sum
 	}
 	switch {
-	case n(Queued) == b.Mailboxes && b.Preflight != nil && !b.Preflight.Started:
+	case n(Queued) == b.Mailboxes && (b.Preflight == nil || !b.Preflight.Started):
 		return "Created"
 	case n(Completed, CompletedWithWarnings, Failed) == b.Mailboxes && n(Failed, CompletedWithWarnings) == 0:
 		return "Completed"
@@ -165,7 +182,7 @@ func Detail(ctx context.Context, s Store, endpoint, batch string) (*BatchStatus,
 }
 
 func (c *Checkpoint) status() *MailboxStatus {
-	return &MailboxStatus{ID: c.Mailbox.ID, Address: c.Mailbox.Target.Address, State: c.State, Phase: c.Phase, Counts: c.Counts(), Total: c.Total(),
+	return &MailboxStatus{ID: c.Mailbox.ID, Address: c.Mailbox.Target.Address, Login: c.Mailbox.Login, State: c.State, Phase: c.Phase, Counts: c.Counts(), Total: c.Total(),
 		Passes: c.Passes, Due: c.Due, Active: c.Active, Problem: c.Problem, Check: c.Verified, Notes: c.Notes, Preflight: c.Preflight}
 }
 

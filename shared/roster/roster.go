@@ -47,7 +47,7 @@ func (r Row) LogValue() slog.Value { return slog.GroupValue(slog.Int("line", r.L
 
 // Problem is what is wrong with a line, and what to do about it.
 type Problem struct {
-	Line   int    `json:"line"`
+	Line   int    `json:"line,omitempty"`   // 0: it is about the whole file
 	Column string `json:"column,omitempty"` // the column's name, if it is about one
 	Reason string `json:"reason"`
 	Advice string `json:"advice"`
