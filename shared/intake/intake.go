@@ -38,6 +38,7 @@ type Report struct {
 	Sealed   string           `json:"sealed,omitempty"` // blob with the sealed copy of a file that was not accepted whole
 	Accepted int              `json:"accepted"`         // mailboxes, new and known
 	New      int              `json:"new"`
+	Replaced int              `json:"replaced,omitempty"` // mailboxes that others with another login took the place of
 	Problems []roster.Problem `json:"problems,omitempty"`
 	More     int              `json:"more,omitempty"` // problems that a status does not show
 }
@@ -172,7 +173,7 @@ func (in *Intake) accept(ctx context.Context, r *Report, rows []roster.Row) erro
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var mu sync.Mutex
-	targets := make(map[string]int) // mailbox GUID → line: two addresses may be one mailbox
+	targets := make(map[string]taken)
 	next := make(chan roster.Row)
 	var workers sync.WaitGroup
 	for range lookups {
@@ -194,10 +195,19 @@ func (in *Intake) accept(ctx context.Context, r *Report, rows []roster.Row) erro
 	workers.Wait()
 	slices.SortStableFunc(r.Problems, func(a, b roster.Problem) int { return a.Line - b.Line })
 	r.Refused = r.Accepted == 0 && ctx.Err() == nil && len(r.Problems) > 0
-	return context.Cause(ctx)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return in.replace(ctx, r, targets)
 }
 
-func (in *Intake) acceptRow(ctx context.Context, r *Report, row roster.Row, mu *sync.Mutex, targets map[string]int) error {
+// taken is what a mailbox GUID is the target of: two addresses may be one mailbox.
+type taken struct {
+	line int
+	id   migrate.MailboxID
+}
+
+func (in *Intake) acceptRow(ctx context.Context, r *Report, row roster.Row, mu *sync.Mutex, targets map[string]taken) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
@@ -207,10 +217,10 @@ func (in *Intake) acceptRow(ctx context.Context, r *Report, row roster.Row, mu *
 	if migrate.KindOf(err) == migrate.NoMailbox {
 		problem.Reason, problem.Advice = err.Error(), "Create or license the mailbox, then drop the file again."
 	} else if other, double := targets[target.GUID]; err == nil && double {
-		problem.Reason = fmt.Sprintf("this address and that of line %d are the same mailbox", other)
+		problem.Reason = fmt.Sprintf("this address and that of line %d are the same mailbox", other.line)
 		problem.Advice = "Keep one of the two lines."
 	} else if err == nil {
-		targets[target.GUID] = row.Line
+		targets[target.GUID] = taken{row.Line, migrate.NewMailboxID(r.Endpoint, row.Login, target.GUID)}
 	}
 	if problem.Reason != "" {
 		r.Problems = append(r.Problems, problem)
@@ -248,7 +258,7 @@ func (in *Intake) create(ctx context.Context, r *Report, row roster.Row, target 
 	}
 	_, err = migrate.SaveCheckpoint(ctx, in.Store, c, migrate.Condition{Absent: true})
 	if errors.Is(err, migrate.ErrConflict) {
-		return false, errors.Join(migrate.MoveRoot(ctx, in.Store, id, row.UserRoot), migrate.RetrySignIn(ctx, in.Store, id))
+		return false, errors.Join(migrate.MoveRoot(ctx, in.Store, id, row.UserRoot), migrate.Retry(ctx, in.Store, id))
 	}
 	return err == nil, err
 }

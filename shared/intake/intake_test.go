@@ -150,28 +150,39 @@ func TestAcceptAgain(t *testing.T) {
 	}
 }
 
-// A mailbox that failed because of its password gets another try with the new one.
-func TestNewPasswordRevives(t *testing.T) {
-	f := setup(t)
-	f.put(t, "zimbra/spring.csv", header+"anna@contoso.example,anna,wrong\n")
-	if _, err := f.Accept(t.Context(), "zimbra", "spring"); err != nil {
-		t.Fatal(err)
-	}
-	id := migrate.NewMailboxID("zimbra", "anna", "guid-anna")
+// fail makes a mailbox Failed, as a run would have left it, and changes what else the test wants.
+func (f fixture) fail(t *testing.T, id migrate.MailboxID, kind migrate.Kind, also func(*migrate.Checkpoint)) {
+	t.Helper()
 	c, tag, err := migrate.LoadCheckpoint(t.Context(), f.Store, id)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.State, c.Phase, c.Problem = migrate.Failed, migrate.Waiting, &migrate.Problem{Kind: migrate.SignIn}
+	c.State, c.Phase, c.Problem = migrate.Failed, migrate.Waiting, &migrate.Problem{Kind: kind}
+	also(c)
 	if _, err := migrate.SaveCheckpoint(t.Context(), f.Store, c, migrate.Condition{Match: tag}); err != nil {
 		t.Fatal(err)
 	}
-	f.put(t, "zimbra/again.csv", header+"anna@contoso.example,anna,right\n")
-	if _, err := f.Accept(t.Context(), "zimbra", "again"); err != nil {
-		t.Fatal(err)
-	}
-	if c, _, err = migrate.LoadCheckpoint(t.Context(), f.Store, id); err != nil || c.State != migrate.Queued || c.Phase != migrate.Woken {
-		t.Errorf("%+v, %v", c, err)
+}
+
+func nothing(*migrate.Checkpoint) {}
+
+// A mailbox that failed because of its password, or because its target was gone, gets another try with the next CSV.
+func TestDroppedAgainRevives(t *testing.T) {
+	for _, kind := range []migrate.Kind{migrate.SignIn, migrate.NoMailbox} {
+		f := setup(t)
+		f.put(t, "zimbra/spring.csv", header+"anna@contoso.example,anna,wrong\n")
+		if _, err := f.Accept(t.Context(), "zimbra", "spring"); err != nil {
+			t.Fatal(err)
+		}
+		id := migrate.NewMailboxID("zimbra", "anna", "guid-anna")
+		f.fail(t, id, kind, nothing)
+		f.put(t, "zimbra/again.csv", header+"anna@contoso.example,anna,right\n")
+		if _, err := f.Accept(t.Context(), "zimbra", "again"); err != nil {
+			t.Fatal(err)
+		}
+		if c, _, err := migrate.LoadCheckpoint(t.Context(), f.Store, id); err != nil || c.State != migrate.Queued || c.Phase != migrate.Woken {
+			t.Errorf("%s: %+v, %v", kind, c, err)
+		}
 	}
 }
 

@@ -152,6 +152,11 @@ func SaveCheckpoint(ctx context.Context, s Store, c *Checkpoint, cond Condition)
 	return tag, nil
 }
 
+// NeverIn reports whether the source refused every sign-in of the mailbox, and no run is at it now.
+func (c *Checkpoint) NeverIn() bool {
+	return c.kind() == SignIn && c.Phase != Running && len(c.Folders) == 0 && (c.State == Failed || c.State == Queued)
+}
+
 // MoveRoot gives a mailbox the UserRoot of a CSV that was dropped again, and another try, as long as none
 // of its folders was found. Any other mailbox stays as it is.
 func MoveRoot(ctx context.Context, s Store, id MailboxID, root string) error {
@@ -173,15 +178,16 @@ func MoveRoot(ctx context.Context, s Store, id MailboxID, root string) error {
 	}
 }
 
-// RetrySignIn gives a mailbox whose sign-in was refused another try, after new credentials were stored:
-// one that failed because of that, that pre-flight holds, or that waits because it may be so. Any other mailbox stays as it is.
-func RetrySignIn(ctx context.Context, s Store, id MailboxID) error {
+// Retry gives a mailbox another try after its CSV was dropped again, so that its credentials may be new and its
+// target has been found: one that failed because the sign-in was refused or the target was gone, that pre-flight
+// holds with a refused sign-in, or that waits because it may be so. Any other mailbox stays as it is.
+func Retry(ctx context.Context, s Store, id MailboxID) error {
 	for {
 		c, tag, err := LoadCheckpoint(ctx, s, id)
 		if err != nil {
 			return err
 		}
-		failed := c.State == Failed && c.kind() == SignIn
+		failed := c.State == Failed && (c.kind() == SignIn || c.kind() == NoMailbox)
 		waits := c.Phase == Waiting && !c.State.Final() && c.reason() == NotConnected
 		if !failed && !waits && !(c.Phase != Running && c.State == Queued && c.refusedBefore()) {
 			return nil

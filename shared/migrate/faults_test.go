@@ -122,7 +122,7 @@ func TestWrongPasswordFailsAlone(t *testing.T) {
 		}
 		bob.Source.WrongPassword = false
 		bob.Source.Folder("INBOX").Add(migratetest.Message("b", "for bob", 100), received)
-		if err := migrate.RetrySignIn(t.Context(), w.Store, bob.Mailbox.ID); err != nil {
+		if err := migrate.Retry(t.Context(), w.Store, bob.Mailbox.ID); err != nil {
 			t.Fatal(err)
 		}
 		w.Settle(t)

@@ -70,7 +70,7 @@ func TestNotConnected(t *testing.T) {
 		wantState(t, w, b, migrate.Failed)
 		wantRefused(t, w, b, *times)
 		b.Source.NotConnected = false
-		if err := migrate.RetrySignIn(t.Context(), w.Store, b.Mailbox.ID); err != nil {
+		if err := migrate.Retry(t.Context(), w.Store, b.Mailbox.ID); err != nil {
 			t.Fatal(err)
 		}
 		w.Settle(t)
@@ -82,7 +82,7 @@ func TestNotConnected(t *testing.T) {
 		b.Source.NotConnected = true
 		w.Run(t, time.Hour, func() bool { return w.Checkpoint(t, b.Mailbox.ID).Failures == 1 })
 		b.Source.NotConnected = false
-		if err := migrate.RetrySignIn(t.Context(), w.Store, b.Mailbox.ID); err != nil {
+		if err := migrate.Retry(t.Context(), w.Store, b.Mailbox.ID); err != nil {
 			t.Fatal(err)
 		}
 		began := time.Now()

@@ -188,10 +188,10 @@ func TestPreflightRefused(t *testing.T) {
 		}
 		// A CSV brings another password.
 		mended.Source.WrongPassword = false
-		if err := migrate.RetrySignIn(t.Context(), w.Store, mended.Mailbox.ID); err != nil {
+		if err := migrate.Retry(t.Context(), w.Store, mended.Mailbox.ID); err != nil {
 			t.Fatal(err)
 		}
-		if err := migrate.RetrySignIn(t.Context(), w.Store, good.Mailbox.ID); err != nil {
+		if err := migrate.Retry(t.Context(), w.Store, good.Mailbox.ID); err != nil {
 			t.Fatal(err)
 		}
 		w.Preflight(t)
@@ -205,7 +205,7 @@ func TestPreflightRefused(t *testing.T) {
 			t.Errorf("%+v after %d tries", c.Problem, *tries)
 		}
 		wrong.Source.WrongPassword = false
-		if err := migrate.RetrySignIn(t.Context(), w.Store, wrong.Mailbox.ID); err != nil {
+		if err := migrate.Retry(t.Context(), w.Store, wrong.Mailbox.ID); err != nil {
 			t.Fatal(err)
 		}
 		w.Settle(t)
@@ -288,7 +288,7 @@ func TestPreflightTakenBack(t *testing.T) {
 		wantState(t, w, b, migrate.Failed)
 		b.Source.WrongPassword = false
 		mail(b.Source.Folder("INBOX"), "later")
-		if err := migrate.RetrySignIn(t.Context(), w.Store, b.Mailbox.ID); err != nil {
+		if err := migrate.Retry(t.Context(), w.Store, b.Mailbox.ID); err != nil {
 			t.Fatal(err)
 		}
 		w.Settle(t)
