@@ -74,7 +74,7 @@ func (s *source) confirm(ctx context.Context, examine *imapclient.SelectCommand)
 	case data.UIDValidity != s.validity:
 		return s.renumbered(s.folder, s.validity, data.UIDValidity)
 	}
-	s.unopened = false
+	s.unopened, s.count = false, data.NumMessages
 	s.noUIDNext = s.noUIDNext || data.UIDNext == 0 && data.NumMessages > 0
 	return nil
 }

@@ -79,9 +79,11 @@ func (b *body) Read(p []byte) (int, error) {
 
 // release waits until the library's reading goroutine has ended. A literal's error lets it go on, and
 // the library reads the literal once more when the command is closed: both would use one buffer.
-func (b *body) release() {
-	b.on.wire.abort(errBrokenOff)
-	<-b.on.client.Closed()
+func (b *body) release() { release(b.on) }
+
+func release(on *session) {
+	on.wire.abort(errBrokenOff)
+	<-on.client.Closed()
 }
 
 func (b *body) remember(p []byte) {
@@ -107,7 +109,7 @@ func (b *body) goOn(reason error) error {
 	}
 	for b.f.ctx.Err() == nil && !b.f.s.closed.Load() {
 		if err := b.count(failed); err != nil {
-			return err
+			return b.blame(failed, err)
 		}
 		b.close()
 		b.moved = true
@@ -146,6 +148,22 @@ func (b *body) count(reason error) error {
 		return reason
 	}
 	return nil
+}
+
+// blame returns what count says if the message is to blame: where the server gives none any more, it is ill.
+func (b *body) blame(failed, said error) error {
+	if migrate.KindOf(said) != migrate.Unreadable {
+		return said
+	}
+	b.close()
+	b.moved = true
+	if err := b.f.s.reconnect(b.f.ctx); err != nil {
+		return b.fail(err)
+	}
+	if b.f.gives() {
+		return said
+	}
+	return &migrate.Error{Op: "read message", Folder: b.f.s.folder, UID: b.info.UID, Kind: migrate.Unreachable, Err: words(failed)}
 }
 
 func (b *body) fail(err error) error {

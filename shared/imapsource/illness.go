@@ -1,6 +1,8 @@
 package imapsource
 
 import (
+	"errors"
+	"io"
 	"slices"
 
 	"github.com/emersion/go-imap/v2"
@@ -9,7 +11,7 @@ import (
 	"mailferry/shared/migrate"
 )
 
-// probe asks once more for the first octet of a message that came, if others did not. A server that
+// probe asks once more for the beginning of a message that came, if others did not. A server that
 // does not give it any more is ill, and nothing is said of the others. One that knows no parts may
 // answer BAD.
 func (f *fetcher) probe() error {
@@ -19,33 +21,78 @@ func (f *fetcher) probe() error {
 	var gap error
 	for range 2 { // the connection may have been lost before
 		before := f.losses
+		cmd := f.beginning(imap.UIDSetNum(imap.UID(f.s.whole)))
+		came := f.s.gave(cmd)
 		var err error
-		gap, err = f.close(f.firstOctet())
-		if err != nil || gap == nil || refused(gap) && !refusedNo(gap) {
+		gap, err = f.close(cmd)
+		if err != nil || gap == nil && came || unskilled(gap) {
 			return err
 		}
 		if f.losses == before {
 			break
 		}
 	}
+	if gap == nil {
+		gap = errors.New("the server answers OK without a message that it gave before")
+	}
 	return &migrate.Error{Op: f.op, Folder: f.s.folder, UID: f.suspects[0].info.UID, Kind: migrate.Unreachable, Err: words(gap)}
 }
 
-// sound reports whether the server still gives a message that came before, over a connection that is
-// new. Then it is not ill, however many messages in a row end the connection.
+// gives reports whether the server still gives messages, over a connection that is new: one that came
+// before, else one of three of the folder. Then it is not ill, however many messages in a row end the
+// connection.
+func (c *conversation) gives() bool {
+	if c.s.whole != 0 {
+		return c.sound()
+	}
+	n := c.s.count
+	if n == 0 {
+		return false
+	}
+	cmd := c.beginning(imap.SeqSetNum(1, (n+1)/2, n))
+	came := c.s.gave(cmd)
+	_ = cmd.Close()
+	return came
+}
+
+// sound is gives for a message that came before.
 func (c *conversation) sound() bool {
 	if c.s.whole == 0 {
 		return false
 	}
-	err := c.firstOctet().Close()
-	return err == nil || refused(err) && !refusedNo(err)
+	cmd := c.beginning(imap.UIDSetNum(imap.UID(c.s.whole)))
+	came := c.s.gave(cmd)
+	err := cmd.Close()
+	return err == nil && came || unskilled(err)
 }
 
-// firstOctet asks for the first octet of a message that came.
-func (c *conversation) firstOctet() *imapclient.FetchCommand {
-	section := &imap.FetchItemBodySection{Peek: true, Partial: &imap.SectionPartial{Size: 1}}
-	options := &imap.FetchOptions{UID: true, BodySection: []*imap.FetchItemBodySection{section}}
-	return c.s.client.Fetch(imap.UIDSetNum(imap.UID(c.s.whole)), options)
+// unskilled reports whether a server merely does not know parts of messages.
+func unskilled(err error) bool { return declined(err) && !refusedNo(err) }
+
+// beginning asks for the first octets of messages: enough to know what Courier gives in their place.
+func (c *conversation) beginning(set imap.NumSet) *imapclient.FetchCommand {
+	section := &imap.FetchItemBodySection{Peek: true, Partial: &imap.SectionPartial{Size: int64(len(unavailable))}}
+	return c.s.client.Fetch(set, &imap.FetchOptions{UID: true, BodySection: []*imap.FetchItemBodySection{section}})
+}
+
+// gave reports whether an answer gives octets of a message. Cyrus says OK and gives NIL for all whose files
+// it cannot open (see QUIRKS.md), Courier a message of its own.
+func (s *source) gave(cmd *imapclient.FetchCommand) (came bool) {
+	for msg := cmd.Next(); msg != nil; msg = cmd.Next() {
+		for item := msg.Next(); item != nil; item = msg.Next() {
+			data, ok := item.(imapclient.FetchItemDataBodySection)
+			if !ok || data.Literal == nil {
+				continue
+			}
+			head := make([]byte, min(data.Literal.Size(), int64(len(unavailable))))
+			if _, err := io.ReadFull(data.Literal, head); err != nil {
+				release(s.session)
+				continue
+			}
+			came = came || !s.noUIDNext || string(head) != unavailable
+		}
+	}
+	return came
 }
 
 // illness decides about messages in whose place the server says that it is ill. Where it gives others, it
@@ -56,27 +103,9 @@ func (f *fetcher) illness() error {
 	switch {
 	case i < 0:
 		return nil
-	case f.s.whole == 0 && !f.givesOthers(), f.s.whole != 0 && !f.sound():
+	case !f.gives():
 		return f.suspects[i].ill
 	}
 	m := f.suspects[i]
 	return &migrate.Error{Op: f.op, Folder: f.s.folder, UID: m.info.UID, Kind: migrate.Unreachable, Err: words(m.why)}
-}
-
-// givesOthers reports whether the server gives the first octet of one of three messages of the folder.
-func (f *fetcher) givesOthers() (gives bool) {
-	n := f.s.count
-	if n == 0 {
-		return false
-	}
-	section := &imap.FetchItemBodySection{Peek: true, Partial: &imap.SectionPartial{Size: 1}}
-	cmd := f.s.client.Fetch(imap.SeqSetNum(1, (n+1)/2, n), &imap.FetchOptions{UID: true, BodySection: []*imap.FetchItemBodySection{section}})
-	for msg := cmd.Next(); msg != nil; msg = cmd.Next() {
-		for item := msg.Next(); item != nil; item = msg.Next() {
-			_, body := item.(imapclient.FetchItemDataBodySection)
-			gives = gives || body
-		}
-	}
-	_ = cmd.Close()
-	return gives
 }

@@ -1,6 +1,7 @@
 package imapsource
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -53,6 +54,83 @@ func TestServerThatFallsIll(t *testing.T) {
 func wants(command string, uid migrate.UID) bool {
 	set, _ := migrate.ParseUIDSet(strings.Fields(command)[2])
 	return set.Contains(uid)
+}
+
+// A server whose storage goes away after one message says no word of it: Cyrus answers OK with NIL, Courier
+// with a message of its own. It is asked for the one that came before, and nothing is said of the others.
+func TestServerThatFallsIllWithoutAWord(t *testing.T) {
+	for name, body := range map[string]string{"NIL": "NIL", "another message": fmt.Sprintf("{%d}\r\n%s", len(unavailable), unavailable)} {
+		t.Run(name, func(t *testing.T) {
+			shelf, given := newShelf(4, short), 0
+			shelf.body = func(p *peer, uid migrate.UID, seq int) bool {
+				if given++; given == 1 {
+					return shelf.answer(p, "", uid, seq)
+				}
+				p.send("* %d FETCH (UID %d %s BODY[] %s)\r\n", seq, uid, meta, body)
+				return true
+			}
+			got, refused, err := sorted(t, shelf.open(t), shelf.all())
+			if wantKind(t, err, migrate.Unreachable); len(got) != 1 || len(refused) != 0 {
+				t.Errorf("came %v, refused %v", got, refused)
+			}
+		})
+	}
+}
+
+// A server that falls ill within a message ends one connection after the other at the same octet. That is
+// not the message's fault: no other comes either.
+func TestServerThatFallsIllWithinAMessage(t *testing.T) {
+	for name, before := range map[string]migrate.UID{"the first": 10, "a later one": 12} {
+		t.Run(name, func(t *testing.T) {
+			shelf, ill := newShelf(5, short), false
+			shelf.body = func(p *peer, uid migrate.UID, seq int) bool {
+				switch {
+				case ill:
+					return false
+				case uid < before:
+					return shelf.answer(p, "", uid, seq)
+				}
+				ill = true
+				p.send("* %d FETCH (UID %d %s BODY[] {1000}\r\n%s", seq, uid, meta, strings.Repeat("z", 600))
+				return false
+			}
+			_, refused, err := sorted(t, shelf.open(t), shelf.all())
+			wantKind(t, err, migrate.Unreachable)
+			if len(refused) != 0 || !strings.Contains(fmt.Sprint(err), fmt.Sprintf("UID %d", before)) {
+				t.Errorf("refused %v: %v", refused, err)
+			}
+		})
+	}
+}
+
+// A server that says it is ill instead of giving the only message that is asked for is asked for others of
+// the folder that is aimed at, not of as many messages as the one before had.
+func TestIllForAMessageOfAFolderThatIsAimedAt(t *testing.T) {
+	s := opened(t, func(p *peer, tag, command string) bool {
+		words := strings.Fields(command)
+		switch {
+		case strings.Contains(command, "Next"):
+			p.send("%s%s OK [READ-ONLY] done\r\n", next, tag)
+		case isBodyFetch(command) && strings.Contains(command, "]<0."):
+			if set, err := migrate.ParseUIDSet(words[1]); err != nil || set.Max() > 2 {
+				p.send("%s BAD invalid message set %s\r\n", tag, words[1])
+				return true
+			}
+			p.send("* 2 FETCH (UID 9 BODY[]<0> {5}\r\nhello)\r\n%s OK done\r\n", tag)
+		case isBodyFetch(command):
+			p.send("%s NO System Error (Failure)\r\n", tag)
+		case isFetch(command):
+			p.send("* 1 FETCH (UID 4 %s)\r\n%s OK done\r\n", meta, tag)
+		default:
+			return false
+		}
+		return true
+	})
+	s.Aim("Next", 9, []migrate.MessageInfo{{UID: 4}})
+	_, refused, err := sorted(t, s, migrate.UIDsOf(4))
+	if wantKind(t, err, migrate.Unreachable); len(refused) != 0 || !strings.Contains(fmt.Sprint(err), "UID 4") {
+		t.Errorf("refused %v: %v", refused, err)
+	}
 }
 
 // A message that goes while it is asked for alone is gone, not refused.

@@ -106,6 +106,7 @@ func (s *source) reconnect(ctx context.Context) error {
 		err := fmt.Errorf("its UIDVALIDITY changed from %d to %d while the connection was lost", s.validity, data.UIDValidity)
 		return &migrate.Error{Op: "open folder again", Folder: s.folder, Kind: migrate.Unreachable, Err: err}
 	}
+	s.count = data.NumMessages
 	s.logger.DebugContext(ctx, "connected again", "folder", s.folder)
 	return nil
 }
