@@ -67,6 +67,9 @@ func (b *body) Read(p []byte) (int, error) {
 		}
 		n, err := b.literal.Read(p[:min(int64(len(p)), b.size-b.at)])
 		b.remember(p[:n])
+		if n > 0 {
+			b.on.wire.hurried.Store(false)
+		}
 		if n > 0 || len(p) == 0 {
 			return n, nil
 		}

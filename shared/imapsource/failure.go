@@ -61,9 +61,12 @@ func (s *source) fail(ctx context.Context, op, folder string, err error) error {
 	return e
 }
 
+// stalled reports whether a server stood still.
+func stalled(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }
+
 // broken says why a connection ended.
 func broken(cause error) error {
-	if errors.Is(cause, os.ErrDeadlineExceeded) {
+	if stalled(cause) {
 		return fmt.Errorf("the server made no progress: %w", cause)
 	}
 	return fmt.Errorf("the connection broke: %w", cause)

@@ -1,6 +1,7 @@
 package imapsource
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"slices"
@@ -47,6 +48,7 @@ func (s *source) Headers(ctx context.Context, uids migrate.UIDSet, yield func(mi
 }
 
 func (s *source) fetcher(ctx context.Context, section *imap.FetchItemBodySection, yield bodyFunc) *fetcher {
+	s.wire.hurried.Store(false)
 	return &fetcher{conversation: conversation{s: s, ctx: ctx, op: "fetch messages"}, section: section, yield: yield}
 }
 
@@ -110,6 +112,13 @@ func (f *fetcher) ask(uids migrate.UIDSet) error {
 		return err
 	case len(left) == 1:
 		return f.alone(left[0], gap)
+	case stalled(gap):
+		// Servers send in the order of UIDs: it stands still at the first that did not come.
+		first := slices.MinFunc(left, func(a, b located) int { return cmp.Compare(a.UID, b.UID) })
+		if err := f.alone(first, gap); err != nil {
+			return err
+		}
+		return f.ask(exist.Minus(migrate.UIDsOf(first.UID)))
 	case exist.Len() < uids.Len():
 		return f.ask(exist)
 	case gap == nil:

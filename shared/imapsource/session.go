@@ -78,6 +78,7 @@ func (s *source) replace(ctx context.Context) error {
 		return err
 	}
 	odd := s.wire.oddList()
+	next.wire.hurried.Store(s.wire.hurried.Load() || stalled(s.wire.failure()))
 	s.mu.Lock()
 	s.session = next
 	s.mu.Unlock()

@@ -15,6 +15,7 @@ import (
 // Servers must work on them in this order, since the others depend on the first (RFC 9051 section 5.5).
 func (s *source) Survey(ctx context.Context, name string, few migrate.UIDSet) (migrate.FolderState, migrate.UIDSet, []migrate.MessageInfo, error) {
 	end := s.begin(ctx)
+	s.wire.hurried.Store(false)
 	examine := s.client.Select(s.spelled(name), s.examineOptions())
 	uids, described, listErr := s.listAnd(few)
 	data, err := examine.Wait()

@@ -24,7 +24,8 @@ type wire struct {
 	in       *responses
 	out      io.Writer // the connection, or what compresses for it
 
-	xlist atomic.Bool // what is sent as LIST is XLIST to the server
+	xlist   atomic.Bool // what is sent as LIST is XLIST to the server
+	hurried atomic.Bool // the server had its time over another connection
 
 	mu      sync.Mutex
 	cause   error          // of the first failure
@@ -58,7 +59,7 @@ func (w *wire) Write(p []byte) (int, error) {
 	if err := w.failure(); err != nil {
 		return 0, err
 	}
-	if err := w.Conn.SetWriteDeadline(time.Now().Add(w.stall)); err != nil {
+	if err := w.Conn.SetWriteDeadline(time.Now().Add(w.patience())); err != nil {
 		return 0, w.fail(err)
 	}
 	if w.xlist.Load() {
@@ -68,6 +69,15 @@ func (w *wire) Write(p []byte) (int, error) {
 		return 0, w.fail(err)
 	}
 	return whole, nil
+}
+
+// patience is how long the server may stand still. What it stood still at before gets a quarter: so one
+// message or folder is found out within a run of the default four minutes.
+func (w *wire) patience() time.Duration {
+	if w.hurried.Load() {
+		return w.stall / 4
+	}
+	return w.stall
 }
 
 // errBrokenOff is the cause once a call ended in the middle of a command.
@@ -222,7 +232,7 @@ func (w *wire) restoreNames(p []byte) []byte {
 type stallReader struct{ w *wire }
 
 func (r stallReader) Read(p []byte) (int, error) {
-	if err := r.w.Conn.SetReadDeadline(time.Now().Add(r.w.stall)); err != nil {
+	if err := r.w.Conn.SetReadDeadline(time.Now().Add(r.w.patience())); err != nil {
 		return 0, err
 	}
 	return r.w.Conn.Read(p)
