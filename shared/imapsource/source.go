@@ -59,10 +59,8 @@ func (s *source) Open(ctx context.Context, name string) (migrate.FolderState, er
 			data, err = s.examine(name)
 		}
 	}
-	if refusedFolder(name, err) {
-		err = &migrate.Error{Kind: migrate.NoFolder, Err: fmt.Errorf("the server answers %w", err)}
-	}
 	if err != nil {
+		err = ofFolder(name, err)
 		s.leave()
 		return migrate.FolderState{}, s.fail(ctx, op, name, err)
 	}
@@ -96,6 +94,14 @@ func refusedFolder(name string, err error) bool {
 		return false
 	}
 	return !throttled(answer) || !busy(answer) && !strings.EqualFold(name, "INBOX")
+}
+
+// ofFolder makes an error of the folder of what refusedFolder says is one.
+func ofFolder(name string, err error) error {
+	if !refusedFolder(name, err) {
+		return err
+	}
+	return &migrate.Error{Kind: migrate.NoFolder, Err: fmt.Errorf("the server answers %w", err)}
 }
 
 // declined reports whether the server does not know a command, or does not do it, now or later.
@@ -167,7 +173,7 @@ func (s *source) UIDs(ctx context.Context, first, last migrate.UID) (migrate.UID
 	}
 	cmd := s.client.Fetch(imap.UIDSet{{Start: imap.UID(first), Stop: imap.UID(last)}}, &imap.FetchOptions{UID: true})
 	found, err := uidsOf(cmd, first, last)
-	return found, s.fail(ctx, "list messages", s.folder, err)
+	return found, s.fail(ctx, "list messages", s.folder, ofFolder(s.folder, err))
 }
 
 // uidsOf takes the UIDs in first..last from an answer. A server may take the range's end for "*",

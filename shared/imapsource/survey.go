@@ -3,6 +3,8 @@ package imapsource
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 	"sync"
 
 	"github.com/emersion/go-imap/v2"
@@ -29,26 +31,56 @@ func (s *source) Survey(ctx context.Context, name string, few migrate.UIDSet) (m
 	if errors.As(cmpErr(err, listErr), &answer) && busy(answer) {
 		return migrate.FolderState{}, migrate.UIDSet{}, nil, s.fail(ctx, "open folder", name, answer)
 	}
-	if s.wire.failure() != nil && !few.Empty() {
-		// A message's description may have ended the connection; see describer.ask.
+	// It may be a message's description that ended the connection (see describer.ask).
+	if s.wire.failure() != nil {
 		failed := s.fail(ctx, "open folder", name, cmpErr(err, listErr))
-		if ctx.Err() != nil || migrate.KindOf(failed) == migrate.Throttled {
+		if !s.mayReplace(ctx, failed) {
 			return migrate.FolderState{}, migrate.UIDSet{}, nil, failed
 		}
 		if err := s.replace(ctx); err != nil {
 			return migrate.FolderState{}, migrate.UIDSet{}, nil, err
 		}
 	}
-	// One after the other, a refusal tells what it is about.
-	state, err := s.Open(ctx, name)
-	if err != nil {
-		return state, migrate.UIDSet{}, nil, err
+	state, uids, err := s.openAndList(ctx, name)
+	if err != nil && s.wire.failure() != nil && s.mayReplace(ctx, err) {
+		err = s.endsAt(ctx, name, err)
 	}
-	uids, err = s.UIDs(ctx, 1, ^migrate.UID(0))
-	if data == nil || data.UIDValidity != state.UIDValidity {
+	if data.UIDValidity != state.UIDValidity {
 		described = nil // perhaps of the folder that was open before
 	}
 	return state, uids, described, err
+}
+
+// openAndList opens a folder and lists it one after the other, so that a refusal tells what it is about. A folder
+// that is empty is not listed: James answers BAD to FETCH then (linagora/james-project issue 4215).
+func (s *source) openAndList(ctx context.Context, name string) (state migrate.FolderState, uids migrate.UIDSet, err error) {
+	if state, err = s.Open(ctx, name); err == nil && state.Messages > 0 {
+		uids, err = s.UIDs(ctx, 1, ^migrate.UID(0))
+	}
+	return state, uids, err
+}
+
+// mayReplace reports whether another connection may take the place of one that broke.
+func (s *source) mayReplace(ctx context.Context, failed error) bool {
+	return s.redial != nil && ctx.Err() == nil && !s.closed.Load() && migrate.KindOf(failed) != migrate.Throttled
+}
+
+// endsAt says what it means that one connection after the other ends, or stands still, as a folder is opened
+// or listed: where INBOX opens, it is about the folder, and the others go on.
+func (s *source) endsAt(ctx context.Context, name string, failed error) error {
+	if strings.EqualFold(name, "INBOX") {
+		return failed
+	}
+	if err := s.replace(ctx); err != nil {
+		return err
+	}
+	s.leave()
+	defer s.begin(ctx)()
+	if _, err := s.examine("INBOX"); err != nil && !declined(err) {
+		return failed
+	}
+	return &migrate.Error{Op: "open folder", Folder: name, Kind: migrate.NoFolder,
+		Err: fmt.Errorf("it ends one connection after the other: %w", words(failed))}
 }
 
 func descriptionOptions() *imap.FetchOptions {

@@ -2,7 +2,10 @@ package imapsource
 
 import (
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"mailferry/shared/migrate"
 )
@@ -70,6 +73,100 @@ func TestSurveyOfARefusedFolder(t *testing.T) {
 	}
 	if _, uids, _, err = s.Survey(t.Context(), "INBOX", migrate.UIDSet{}); err != nil || uids.String() != "4" {
 		t.Errorf("the connection does not go on: %s, %v", uids, err)
+	}
+}
+
+// TestSurveyOfAFolderThatIsNotListed leaves it to a later sync, as one that is not opened: the others go on.
+func TestSurveyOfAFolderThatIsNotListed(t *testing.T) {
+	for _, answer := range []string{"NO [SERVERBUG] the index is corrupted", "BAD something is wrong", "NO Server Unavailable. 15"} {
+		s := dial(t, scripted(t, hello, func(p *peer, tag, command string) bool {
+			if isFetch(command) {
+				p.send("%s %s\r\n", tag, answer)
+			}
+			return isFetch(command)
+		}))
+		_, uids, _, err := s.Survey(t.Context(), "Broken", migrate.EveryUID())
+		if wantKind(t, err, migrate.NoFolder); !uids.Empty() {
+			t.Errorf("%s: it lists %s", answer, uids)
+		}
+	}
+}
+
+// TestSurveyOfAnEmptyFolder asks a server nothing that refuses to list nothing.
+func TestSurveyOfAnEmptyFolder(t *testing.T) {
+	s := dial(t, scripted(t, hello, func(p *peer, tag, command string) bool {
+		switch {
+		case strings.HasPrefix(command, "EXAMINE"):
+			p.send("* 0 EXISTS\r\n* OK [UIDVALIDITY 9] -\r\n* OK [UIDNEXT 10] -\r\n%s OK [READ-ONLY] done\r\n", tag)
+		case isFetch(command):
+			p.send("%s BAD no messages\r\n", tag)
+		default:
+			return false
+		}
+		return true
+	}))
+	for _, few := range []migrate.UIDSet{{}, migrate.EveryUID()} {
+		state, uids, described, err := s.Survey(t.Context(), "Empty", few)
+		if err != nil || state.UIDNext != 10 || !uids.Empty() || len(described) != 0 {
+			t.Errorf("%+v, %s, %v, %v", state, uids, described, err)
+		}
+	}
+}
+
+// TestFolderThatEndsTheConnection is left to a later sync where the server opens INBOX all the same: as it is
+// opened or as it is listed, by an end or by a standstill. The others go on.
+func TestFolderThatEndsTheConnection(t *testing.T) {
+	for _, c := range []struct {
+		name       string
+		listed     bool // it opens
+		stands     bool
+		inboxOpens bool
+		want       migrate.Kind
+	}{
+		{"opened", false, false, true, migrate.NoFolder},
+		{"listed", true, false, true, migrate.NoFolder},
+		{"opened, and stands still", false, true, true, migrate.NoFolder},
+		{"listed, and stands still", true, true, true, migrate.NoFolder},
+		{"like any other", false, false, false, migrate.Unreachable},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var open sync.Map // its name by peer
+				d := inMemory(t, hello, func(p *peer, tag, command string) bool {
+					if name, ok := strings.CutPrefix(command, "EXAMINE "); ok {
+						open.Store(p, strings.Trim(strings.Fields(name)[0], `"`))
+					}
+					name, _ := open.Load(p)
+					bad := name == "Bad" && (isFetch(command) || !c.listed) || name == "INBOX" && !c.inboxOpens
+					switch {
+					case bad && c.stands:
+						for standsStill(p) {
+						}
+						return true
+					case bad:
+						p.Close()
+						return true
+					case isFetch(command):
+						p.send("* 1 FETCH (UID 4)\r\n%s OK done\r\n", tag)
+						return true
+					}
+					return false
+				})
+				d.Stall = defaultStall
+				s := dialBy(t, d, clearly)
+				start := time.Now()
+				_, uids, _, err := s.Survey(t.Context(), "Bad", migrate.UIDSet{})
+				wantKind(t, err, c.want)
+				if took := time.Since(start); !uids.Empty() || took > 3*time.Minute {
+					t.Errorf("it lists %s after %s", uids, took)
+				}
+				if c.inboxOpens {
+					if _, uids, _, err := s.Survey(t.Context(), "Good", migrate.UIDSet{}); err != nil || uids.String() != "4" {
+						t.Errorf("the next folder: %s, %v", uids, err)
+					}
+				}
+			})
+		})
 	}
 }
 

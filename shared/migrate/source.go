@@ -90,7 +90,8 @@ type Source interface {
 	Open(ctx context.Context, name string) (FolderState, error)
 
 	// Survey is Open, then UIDs of all, then Describe of those few, in one round trip where the server
-	// lets it. A few may be EveryUID. Of some it may say nothing.
+	// lets it. A few may be EveryUID. Of some it may say nothing. A folder that the server does not list, or at which
+	// it ends one connection after the other although it opens INBOX, is an Error of kind NoFolder.
 	Survey(ctx context.Context, name string, few UIDSet) (FolderState, UIDSet, []MessageInfo, error)
 
 	// SurveyNew surveys several small folders and describes every message, in one round trip. It ends
