@@ -50,6 +50,9 @@ func (r *responses) fetchItems(head, line string, continued bool) error {
 			break
 		}
 		name, rest := cutItemName(line)
+		if continued && !isItemName(line[:len(line)-len(rest)]) {
+			return errTorn
+		}
 		rest = strings.TrimLeft(rest, " ")
 		section, isBody := bodySection(name)
 		if before, size, ok := cutLiteral(rest); ok && before == "" && isBody && size > 0 {
@@ -85,6 +88,17 @@ func (r *responses) fetchItems(head, line string, continued bool) error {
 	}
 	r.out = append(out, ")\r\n"...)
 	return nil
+}
+
+// isItemName reports whether a word behind a message is an item's name and not its text, of which two words and
+// a parenthesis look like items: servers write unknown names in capitals.
+func isItemName(word string) bool {
+	switch upper := strings.ToUpper(word); upper {
+	case "UID", "FLAGS", "INTERNALDATE", "RFC822.SIZE", "MODSEQ":
+		return true
+	default:
+		return word == upper && word != "" && 'A' <= word[0] && word[0] <= 'Z'
+	}
 }
 
 // cutItemName reads a FETCH item's name with its section (RFC 9051 section 9, msg-att).

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"mailferry/shared/migrate"
 )
@@ -115,7 +116,7 @@ func TestEmptyMessageOf1970(t *testing.T) {
 // the other or to the protocol.
 func TestZimbraMessageOfAnotherSizeThanAnnounced(t *testing.T) {
 	for name, text := range map[string]string{
-		"shorter": short(12)[:5], "longer": short(12) + "more\r\n", "empty": "", "much longer": short(12) + strings.Repeat("more)\r\n", 100),
+		"shorter": short(12)[:5], "longer by two words and a parenthesis": short(12) + "two words", "longer": short(12) + "more\r\n", "empty": "", "much longer": short(12) + strings.Repeat("more)\r\n", 100),
 	} {
 		t.Run(name, func(t *testing.T) {
 			shelf := newShelf(6, short)
@@ -138,6 +139,35 @@ func TestZimbraMessageOfAnotherSizeThanAnnounced(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What the message that is too short swallows may end within a line of the next one that looks like items.
+func TestZimbraShortMessageBeforeWordsInParentheses(t *testing.T) {
+	const header = "Received: by mx (with two words)\r\nSubject: 13\r\n\r\n"
+	swallowed := fmt.Sprintf(" FLAGS (\\Seen))\r\n* 4 FETCH (UID 13 INTERNALDATE \"01-Feb-2020 03:04:05 +0000\" RFC822.SIZE %d BODY[] {%[1]d}\r\n%s",
+		len(header), header[:strings.Index(header, "two words")])
+	shelf := newShelf(6, short)
+	shelf.body = func(p *peer, uid migrate.UID, seq int) bool {
+		body, octets := short(uid), len(short(uid))
+		switch uid {
+		case 12:
+			octets += len(swallowed)
+		case 13:
+			body, octets = header, len(header)
+		}
+		zimbra(p, seq, uid, octets, body)
+		return true
+	}
+	synctest.Test(t, func(t *testing.T) { // asked for alone, it has the server stand still
+		s := dialBy(t, inMemory(t, hello, shelf.hook), clearly)
+		if _, err := s.Open(t.Context(), "INBOX"); err != nil {
+			t.Fatal(err)
+		}
+		got, refused, err := sorted(t, s, shelf.all())
+		if err != nil || len(got) != 5 || got[13] != header || refused[12] == nil {
+			t.Errorf("came %v, refused %v: %v", got, refused, err)
+		}
+	})
 }
 
 // zimbraCloses is what Zimbra says when it ends the connection: ImapHandler.java:4820 (sendBYE) and
