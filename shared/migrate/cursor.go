@@ -37,6 +37,8 @@ type FolderCursor struct {
 	Marked      UIDSet       `json:"marked,omitzero"`    // of Done: left out because they were marked \Deleted
 	// Ill: none of its messages came the last time; nil is that one did, or that none was asked for.
 	Ill *Illness `json:"ill,omitempty"`
+	// Slow: the last run ended while it read its first message.
+	Slow *Illness `json:"slow,omitempty"`
 	// Anchors are the newest messages that came, by what the source says of them, see MessageInfo.mark.
 	Anchors map[UID]string `json:"anchors,omitempty"`
 	Seen    FolderState    `json:"seen,omitzero"`    // the state when last listed

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"time"
 )
 
 // portionWindows bounds how many windows a FETCH is for.
@@ -103,8 +104,10 @@ func outstanding(windows []*window) (uids UIDSet) {
 // receive spools one message. A window is over when its last one has come, whatever else its FETCH is
 // for; one of which nothing came is looked into in the end.
 func (h *hand) receive(w *window, info MessageInfo, octets int64, body io.Reader) error {
+	h.change(func() { w.reading, w.since = info.UID, time.Now() })
+	defer h.change(func() { w.reading = 0 })
 	j := job{info: info, mark: info.mark()}
-	waits := func(now bool) { h.change(func() { w.waits = now }) }
+	waits := func(now bool) { h.change(func() { w.waits, w.since = now, time.Now() }) }
 	if err := h.run.spool(h.ctx, w.turn, waits, &j, octets, body); err != nil {
 		return err
 	}

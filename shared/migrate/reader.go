@@ -66,6 +66,8 @@ type window struct {
 	turn   chan struct{} // closed when the run has come to it
 
 	waits    bool // its hand waits for a place in the spool
+	reading  UID  // whose octets are on their way; 0: none
+	since    time.Time
 	received UIDSet
 	ready    []job    // received, not written yet
 	missing  []Record // outcomes of what does not come

@@ -119,6 +119,11 @@ func (m *mailboxRun) orBudget(err error) error {
 	return err
 }
 
+// inVain reports whether the run has used up its budget, and nobody stopped it, without an outcome for a message.
+func (m *mailboxRun) inVain() bool {
+	return errors.Is(m.soft.Err(), context.DeadlineExceeded) && m.cp.Counts() == m.before
+}
+
 // errBudget ends a run at a safe point.
 var errBudget = errors.New("the run's budget is used up")
 
@@ -176,7 +181,7 @@ func (m *mailboxRun) softenBy(asked <-chan struct{}) {
 func (m *mailboxRun) bringAll(quiet map[*FolderCursor]bool) (later, err error) {
 	var folders []*FolderCursor
 	var shelves []*shelf
-	for _, f := range m.cp.Folders {
+	for _, f := range illLast(m.cp.Folders) {
 		if !f.Gone && !quiet[f] {
 			done := m.settledOrDoubtful(f)
 			folders = append(folders, f)
@@ -190,6 +195,9 @@ func (m *mailboxRun) bringAll(quiet map[*FolderCursor]bool) (later, err error) {
 	defer r.close()
 	for i, f := range folders {
 		err := m.syncFolder(f, r, shelves[i])
+		if errors.Is(err, errBudget) && later != nil && m.inVain() {
+			return nil, later // the next run would end so, too
+		}
 		if err != nil && Judge(err, 0).Action != SkipFolder {
 			return nil, err
 		}

@@ -53,7 +53,9 @@ func (m *mailboxRun) window(f *FolderCursor, r *reader, w *window) error {
 	}
 	switch came, nothing := r.gave(w); {
 	case came:
-		f.Ill = nil
+		f.Ill, f.Slow = nil, nil
+	case errors.Is(err, errBudget) && writeErr == nil && m.inVain():
+		records, err = f.crawl(r.tooSlow(w), m.cp.Epoch, err)
 	case err != nil: // it may be the server that refuses them, not the messages
 		records = nil
 	case nothing && writeErr == nil:

@@ -292,7 +292,7 @@ func (s *source) Fetch(ctx context.Context, uids migrate.UIDSet, yield func(migr
 		if !slices.ContainsFunc(s.messages(), func(now SourceMessage) bool { return now.UID == m.UID }) {
 			continue // removed meanwhile
 		}
-		octets, body := int64(len(m.Content)), s.body(m)
+		octets, body := int64(len(m.Content)), io.Reader(&slowReader{s.body(m), ctx, m.Takes})
 		if words := s.refusal(m); words != "" {
 			octets, body = 0, failingReader{&migrate.Error{Op: "fetch message", Folder: s.current.listed.Name, UID: m.UID,
 				Kind: migrate.Unreadable, Err: errors.New(words)}}
@@ -336,6 +336,21 @@ func (s *source) body(m SourceMessage) io.Reader {
 		err = &migrate.Error{Op: "read message", UID: m.UID, Kind: migrate.Unreachable, Reason: migrate.Changed, Err: errors.New("it does not go on as it began")}
 	}
 	return io.MultiReader(bytes.NewReader(m.Content[:len(m.Content)/2]), failingReader{err})
+}
+
+// slowReader takes a time.
+type slowReader struct {
+	io.Reader
+	ctx   context.Context
+	takes time.Duration
+}
+
+func (r *slowReader) Read(p []byte) (int, error) {
+	if err := pause(r.ctx, r.takes); err != nil {
+		return 0, err
+	}
+	r.takes = 0
+	return r.Reader.Read(p)
 }
 
 type failingReader struct{ err error }

@@ -75,12 +75,13 @@ type SourceMessage struct {
 	Flags    []migrate.Flag
 	Received time.Time
 	Content  []byte
-	Size     int64  // RFC822.SIZE; 0: that of Content
-	Omit     bool   // FETCH leaves it out
-	Unlisted bool   // it counts among the folder's messages, and is in no list
-	Short    int    // so many times its body breaks off in the middle; below 0: always
-	Changed  int    // so many times it does not go on as it began; below 0: always
-	Refused  string // what the server says instead of giving the message; its header does not come either
+	Size     int64         // RFC822.SIZE; 0: that of Content
+	Omit     bool          // FETCH leaves it out
+	Takes    time.Duration // to give its octets
+	Unlisted bool          // it counts among the folder's messages, and is in no list
+	Short    int           // so many times its body breaks off in the middle; below 0: always
+	Changed  int           // so many times it does not go on as it began; below 0: always
+	Refused  string        // what the server says instead of giving the message; its header does not come either
 }
 
 // NewSourceMailbox returns a mailbox with an empty INBOX.
