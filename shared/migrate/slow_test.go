@@ -1,6 +1,7 @@
 package migrate_test
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -79,5 +80,30 @@ func TestSlowMessageOfAStoppedRun(t *testing.T) {
 		})
 		w.Settle(t)
 		w.CheckExact(t, b)
+	})
+}
+
+// TestEveryConnectionBreaksUntilTheRunEnds tells what keeps the mailbox from being synced, although it is the
+// budget that ends each run.
+func TestEveryConnectionBreaksUntilTheRunEnds(t *testing.T) {
+	bubble(t, "", func(t *testing.T, w *migratetest.World) {
+		w.Connections = 1
+		b := oneMailbox(t, w, 3)
+		broken := true
+		b.Source.Before = func(op, _ string, _ migrate.UID) error {
+			if op != "list messages" || !broken {
+				return nil
+			}
+			time.Sleep(150 * time.Second)
+			return errors.New("the server made no progress")
+		}
+		w.Run(t, time.Hour, func() bool {
+			p := w.Checkpoint(t, b.Mailbox.ID).Problem
+			return p != nil && strings.Contains(p.Text, "no progress")
+		})
+		broken = false
+		w.Settle(t)
+		w.CheckExact(t, b)
+		wantState(t, w, b, migrate.Synced)
 	})
 }

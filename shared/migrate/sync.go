@@ -46,12 +46,17 @@ func (m *mailboxRun) advance() error {
 	if m.looking != nil {
 		work = m.look
 	}
+	var last error
 	for broken := 0; ; broken++ {
 		err := work()
 		m.disconnect()
+		if errors.Is(err, errBudget) && last != nil && m.looking == nil && m.inVain() {
+			err = last // the next run would fare no better, and say nothing of it
+		}
 		if err == nil || broken == 3 || m.ctx.Err() != nil || m.soft.Err() != nil || Judge(err, 0).Action != Reconnect {
 			return m.orBudget(err)
 		}
+		last = err
 	}
 }
 
