@@ -200,7 +200,7 @@ func (m *mailboxRun) startOver(f *FolderCursor, l listing) {
 	f.Counts, f.Stumbles, f.Known, f.Anchors, f.Marked = Counts{}, nil, FolderState{}, nil, UIDSet{}
 	f.Seen, f.Unsure = state, false
 	f.Ledger = LedgerMark{Generation: f.Ledger.Generation + 1}
-	m.arrived = nil // what it says of this folder does not count any more
+	m.arrived, m.cp.Verifying = nil, nil // what they say of this folder does not count any more
 	after, sent := m.mayStillAct(f)
 	theirs := func(i *Intent) bool { return i.Folder == f.Key }
 	m.cp.Doubtful, m.cp.Again = slices.DeleteFunc(m.cp.Doubtful, theirs), slices.DeleteFunc(m.cp.Again, theirs)

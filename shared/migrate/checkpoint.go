@@ -72,6 +72,7 @@ type Checkpoint struct {
 	Ended     time.Time       `json:"ended,omitzero"`     // the last sync that found nothing left
 	Active    Duration        `json:"active,omitempty"`   // time spent in runs
 	Verified  *Verification   `json:"verified,omitempty"`
+	Verifying *Verification   `json:"verifying,omitempty"` // the part of a verification that was made so far
 	Crowded   *Crowded        `json:"crowded,omitempty"`   // nil: the source took as many connections as were wanted
 	Preflight *Preflight      `json:"preflight,omitempty"` // nil: not looked at, or its mail is on the way
 

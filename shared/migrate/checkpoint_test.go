@@ -24,10 +24,11 @@ func fullCheckpoint() *migrate.Checkpoint {
 		Folders: []*migrate.FolderCursor{{
 			Name: "Grüße", Path: []string{"Grüße"}, Key: "k", UIDValidity: 1<<32 - 1, Total: 1 << 40, Done: migrate.UIDsOf(1, 2, 9),
 			Counts: migrate.Counts{Migrated: 1 << 40, Found: 2, Skipped: 3, Failed: 4, Octets: 1 << 50}, Stumbles: map[migrate.UID]int{7: 3},
+			Verified: true, Missing: migrate.UIDsOf(2),
 		}},
 		Intent:   &migrate.Intent{Folder: "k", UIDs: migrate.UIDsOf(3)},
 		Doubtful: []*migrate.Intent{{Folder: "k", UIDs: migrate.UIDsOf(4), Anywhere: true, After: at}},
-		Active:   migrate.Duration(90 * time.Second), Verified: &migrate.Verification{At: at, Source: 3},
+		Active:   migrate.Duration(90 * time.Second), Verified: &migrate.Verification{At: at, Source: 3}, Verifying: &migrate.Verification{At: at, Moved: 1},
 	}
 }
 

@@ -194,3 +194,51 @@ func TestDeadLetters(t *testing.T) {
 		}
 	})
 }
+
+// TestTargetFolderDeletedBeforeCompletion has a user delete a folder for good: its messages are absent, and
+// the mailbox completes.
+func TestTargetFolderDeletedBeforeCompletion(t *testing.T) {
+	bubble(t, "", func(t *testing.T, w *migratetest.World) {
+		b := oneMailbox(t, w, 3)
+		mail(b.Source.AddFolder("", "Z"), "z")
+		w.Settle(t)
+		b.Target.Delete("z")
+		w.Complete(t)
+		v := wantState(t, w, b, migrate.CompletedWithWarnings).Verified
+		if want := (migrate.Verification{At: v.At, Source: 4, Recorded: 4, Present: 3, Absent: 1}); *v != want {
+			t.Errorf("verification %+v, want %+v", *v, want)
+		}
+	})
+}
+
+// TestCompletionOfAFolderThatIsNotOpened has the server tell the state of a folder that it does not open any more,
+// so that no sync lists it: the completion does not wait until one does.
+func TestCompletionOfAFolderThatIsNotOpened(t *testing.T) {
+	for _, moved := range []bool{false, true} {
+		bubble(t, fmt.Sprint("a message was moved: ", moved), func(t *testing.T, w *migratetest.World) {
+			b := oneMailbox(t, w, 3)
+			shut := b.Source.AddFolder("", "shut")
+			mail(shut, "in shut")
+			w.Settle(t)
+			shut.Refuse(true)
+			for _, m := range b.Target.Messages() {
+				if moved && m.Subject() == "in shut" { // and cannot be looked for
+					b.Target.Change(m.ID, func(m *migratetest.TargetMessage) bool { m.FolderID = "(trash)"; return true })
+				}
+			}
+			began := time.Now()
+			w.Complete(t)
+			if took := time.Since(began); took > time.Hour {
+				t.Errorf("took %s", took)
+			}
+			v := wantState(t, w, b, migrate.CompletedWithWarnings).Verified
+			want := migrate.Verification{At: v.At, Source: 3, Recorded: 3, Present: 4, Closed: 1}
+			if moved {
+				want.Present, want.Absent = 3, 1
+			}
+			if *v != want {
+				t.Errorf("verification %+v, want %+v", *v, want)
+			}
+		})
+	}
+}

@@ -43,6 +43,19 @@ type FolderCursor struct {
 	Anchors map[UID]string `json:"anchors,omitempty"`
 	Seen    FolderState    `json:"seen,omitzero"`    // the state when last listed
 	Unsure  bool           `json:"unsure,omitempty"` // a process died before it wrote the anchors of what it brought
+	// Verified: Checkpoint.Verifying has it. Missing are those of Done that were not in their folder then and are to
+	// be looked for elsewhere.
+	Verified bool   `json:"verified,omitempty"`
+	Missing  UIDSet `json:"missing,omitzero"`
+}
+
+// skipped are the messages that Counts has among the skipped.
+func (c *FolderCursor) skipped() UIDSet {
+	s := c.LeftOut
+	s.Union(c.Unsettled)
+	s.Union(c.Marked)
+	s.Union(c.Removed)
+	return s
 }
 
 // Counts sums up outcomes. Octets are those of migrated messages.

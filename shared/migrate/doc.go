@@ -15,7 +15,9 @@
 // Where to read on, by file:
 //
 //   - One wake-up: run.go (claim, leases, verdict), sync.go (the main loop), window.go (intent, writes,
-//     ledger, checkpoint), settle.go and again.go (what is in doubt is looked up), verify.go, twins.go.
+//     ledger, checkpoint), settle.go, again.go and twins.go (what is in doubt is looked up).
+//   - The end: verify.go (in steps), compare.go (with one folder of the target), seek.go (what users have moved),
+//     report.go.
 //   - Reading ahead over several connections: reader.go, hand.go, group.go and cut.go (folders are listed
 //     and cut into windows), portion.go (windows are read), spool.go, budget.go, illness.go.
 //   - What is stored: checkpoint.go, cursor.go, summary.go, ledger.go, order.go, wakeup.go, endpoint.go

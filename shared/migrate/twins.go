@@ -236,18 +236,3 @@ func (m *mailboxRun) find(g *twins, there copies) error {
 	}
 	return nil
 }
-
-// eachArrived yields what the ledgers of all folders say the target has.
-func (m *mailboxRun) eachArrived(yield func(*FolderCursor, Record)) error {
-	for _, f := range m.cp.Folders {
-		err := readLedger(m.ctx, m.Store, m.cp.Mailbox.ID, f, func(r Record) {
-			if r.arrived() && r.Key != "" {
-				yield(f, r)
-			}
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}

@@ -94,7 +94,7 @@ func (b *TargetBox) Asked() int {
 	return b.asked
 }
 
-// Made reports whether a folder was asked for.
+// Made reports whether a folder was asked for, and not deleted since.
 func (b *TargetBox) Made(id string) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -114,6 +114,14 @@ func (b *TargetBox) Copy(m TargetMessage, folder string) {
 	defer b.mu.Unlock()
 	m.FolderID = folder
 	b.insert(&m)
+}
+
+// Delete lets a user delete a folder with all that is in it, for good.
+func (b *TargetBox) Delete(folder string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.made, folder)
+	b.messages = slices.DeleteFunc(b.messages, func(m *TargetMessage) bool { return m.FolderID == folder })
 }
 
 func (b *TargetBox) insert(m *TargetMessage) {
@@ -180,6 +188,9 @@ func (t *target) Put(ctx context.Context, folder migrate.TargetFolder, out migra
 		return migrate.Receipt{}, err
 	}
 	content, err := readAll(out)
+	if err == nil {
+		err = t.box.has(folder)
+	}
 	if err != nil {
 		return migrate.Receipt{}, err
 	}
@@ -206,6 +217,13 @@ func (t *target) Put(ctx context.Context, folder migrate.TargetFolder, out migra
 		return migrate.Receipt{}, &migrate.Error{Op: "append", Kind: migrate.Unreachable, Unknown: true, Err: err}
 	}
 	return migrate.Receipt{}, fault.Err
+}
+
+func (b *TargetBox) has(folder migrate.TargetFolder) error {
+	if !b.Made(folder.ID) {
+		return &migrate.Error{Op: "find folder", Folder: folder.ID, Kind: migrate.NoFolder, Err: errors.New("there is no such folder")}
+	}
+	return nil
 }
 
 // answer waits for the answer of a request that was sent.
@@ -268,6 +286,9 @@ func (t *target) Find(ctx context.Context, f migrate.Fingerprint, yield func(mig
 	t.box.mu.Lock()
 	t.box.finds++
 	t.box.mu.Unlock()
+	if f.MessageID == "" && f.Received.IsZero() {
+		return &migrate.Error{Op: "find message", Kind: migrate.Unexpected, Err: errors.New("the fingerprint has neither Message-ID nor received date")}
+	}
 	return t.each(ctx, yield, func(m TargetMessage) bool {
 		if f.MessageID != "" {
 			return m.print.MessageID == f.MessageID
@@ -277,6 +298,9 @@ func (t *target) Find(ctx context.Context, f migrate.Fingerprint, yield func(mig
 }
 
 func (t *target) List(ctx context.Context, folder migrate.TargetFolder, yield func(migrate.Found) error) error {
+	if err := t.box.has(folder); err != nil {
+		return err
+	}
 	return t.each(ctx, yield, func(m TargetMessage) bool { return m.FolderID == folder.ID })
 }
 
