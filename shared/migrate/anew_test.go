@@ -161,3 +161,18 @@ func TestUIDsGivenAnewTwice(t *testing.T) {
 		})
 	}
 }
+
+// TestDeathsBetweenLookUps kills each process after it has looked up some messages of a folder that was numbered anew:
+// that is progress, for which no mailbox is given up.
+func TestDeathsBetweenLookUps(t *testing.T) {
+	bubble(t, "", func(t *testing.T, w *migratetest.World) {
+		b := oneMailbox(t, w, 80)
+		w.Settle(t)
+		b.Source.Folder("INBOX").Renumber()
+		w.Kills = []int{0, 10, 10, 10, 10, 10, 10}
+		w.Sync(t)
+		if c := wantState(t, w, b, migrate.Synced); c.Counts().Found != 80 || len(b.Target.Messages()) != 80 || w.Started() < 6 {
+			t.Errorf("counts %+v, %d messages at the target, %d processes", c.Counts(), len(b.Target.Messages()), w.Started())
+		}
+	})
+}

@@ -75,6 +75,7 @@ func (m *mailboxRun) absorbTail(f *FolderCursor) error {
 	f.Ledger = mark
 	f.absorb(tail)
 	if len(tail) > 0 {
+		m.cp.Deaths, m.cp.Restores = 0, 0 // it got on before it died
 		f.Unsure = true
 		m.arrived = nil // read before they were there, if at all
 	}
