@@ -40,6 +40,37 @@ func wantState(t *testing.T, w *migratetest.World, b *migratetest.Box, want migr
 	return c
 }
 
+// TestLostAnswerAboutWhatNothingTells has the answer about a message get lost that has neither a Message-ID nor any
+// date, so that it cannot be looked up: it gets an outcome, and the others come. Nor is it sought in the end.
+func TestLostAnswerAboutWhatNothingTells(t *testing.T) {
+	for _, lost := range []bool{true, false} {
+		bubble(t, fmt.Sprint("lost: ", lost), func(t *testing.T, w *migratetest.World) {
+			b := oneMailbox(t, w, 9)
+			b.Source.Folder("INBOX").Add([]byte("From: ann@example.com\r\nSubject: dateless\r\n\r\n"), time.Time{})
+			b.Target.Fault = func(content []byte) (fault migratetest.Fault) {
+				if lost && bytes.Contains(content, []byte("dateless")) {
+					fault.Err = &migrate.Error{Op: "append", Kind: migrate.Unreachable, Unknown: true, Err: errors.New("the answer is lost")}
+				}
+				return fault
+			}
+			w.Settle(t)
+			for _, m := range b.Target.Messages() {
+				if m.Subject() == "dateless" { // a user moves it
+					b.Target.Change(m.ID, func(m *migratetest.TargetMessage) bool { m.FolderID = "elsewhere"; return true })
+				}
+			}
+			w.Complete(t)
+			c, n := wantState(t, w, b, migrate.CompletedWithWarnings), 0
+			if !lost {
+				n = 1
+			}
+			if got := c.Counts(); got.Migrated != 9+n || got.Failed != 1-n || c.Verified.Absent != n {
+				t.Errorf("counts %+v, verification %+v", got, c.Verified)
+			}
+		})
+	}
+}
+
 // TestLostAnswers has the target lose its answer to one message, having done the work, not having
 // done it, and doing it later.
 func TestLostAnswers(t *testing.T) {

@@ -83,6 +83,9 @@ func (f Fingerprint) Normal() Fingerprint {
 	return f
 }
 
+// findable reports whether Target.Find can look for such a message.
+func (f Fingerprint) findable() bool { return f.MessageID != "" || !f.Received.IsZero() }
+
 // Matches reports whether the message found at the target can be this one. A field that the source
 // left unknown is not compared: Exchange fills in a Message-ID or date of its own.
 func (f Fingerprint) Matches(found Fingerprint) bool {

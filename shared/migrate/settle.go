@@ -132,7 +132,11 @@ func (m *mailboxRun) lookUp(f *FolderCursor, intent *Intent) (UIDSet, error) {
 	for _, g := range groups {
 		for n, info := range g.messages {
 			if n >= len(g.found) && !g.anywhere {
-				absent.Add(info.UID)
+				if g.findable() || intent.Anywhere && !intent.Sent {
+					absent.Add(info.UID)
+				} else {
+					records = append(records, Record{Epoch: m.cp.Epoch, UID: info.UID, Outcome: NotMigrated, Reason: nothingTells})
+				}
 				continue
 			}
 			r := Record{Epoch: m.cp.Epoch, UID: info.UID, Outcome: AlreadyThere, Flags: info.Flags, Reason: "looked up and found at the target"}
@@ -150,6 +154,8 @@ func (m *mailboxRun) lookUp(f *FolderCursor, intent *Intent) (UIDSet, error) {
 	}
 	return absent, nil
 }
+
+const nothingTells = "it may have been written, and has neither a Message-ID nor a date to look it up by"
 
 // accountDoubtful gives an outcome to messages whose header did not come: gone, or not to be had. Where
 // no other came either, the server may be ill.

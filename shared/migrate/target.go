@@ -62,7 +62,8 @@ type Target interface {
 	Put(ctx context.Context, folder TargetFolder, m Outgoing) (Receipt, error)
 
 	// Find yields each message anywhere in the mailbox, deleted items included, that may have that
-	// fingerprint: the caller compares. Messages that another client added are among them.
+	// fingerprint, which has a Message-ID or a received date: the caller compares. Messages that another
+	// client added are among them.
 	Find(ctx context.Context, f Fingerprint, yield func(Found) error) error
 
 	// List yields each message of a folder.

@@ -51,6 +51,9 @@ func (g *twins) matches(x Fingerprint) bool {
 	return false
 }
 
+// findable reports whether anything of the messages tells where to look for them.
+func (g *twins) findable() bool { return slices.ContainsFunc(g.prints, Fingerprint.findable) }
+
 // readTwins groups messages of a folder by fingerprint. Those that do not come are told apart.
 func (m *mailboxRun) readTwins(f *FolderCursor, uids UIDSet) (groups []*twins, missing UIDSet, err error) {
 	if f.Gone {
@@ -219,6 +222,9 @@ func (m *mailboxRun) findAll(groups []*twins) (copies, error) {
 func (m *mailboxRun) find(g *twins, there copies) error {
 	counted := make(map[string]bool) // a Message-ID finds what has it, whatever the date
 	for n, print := range g.prints {
+		if !print.findable() {
+			continue
+		}
 		at := make(map[string]int)
 		err := m.target.Find(m.ctx, print, func(x Found) error {
 			if print.Matches(x.Fingerprint) && !counted[x.ID] {
