@@ -451,6 +451,37 @@ func TestRenamedFolder(t *testing.T) {
 	})
 }
 
+// TestRenamedParentOfManyFolders renames the parent of many folders at a server that gives all the same UIDVALIDITY:
+// none of them is compared with most of the others.
+func TestRenamedParentOfManyFolders(t *testing.T) {
+	bubble(t, "", func(t *testing.T, w *migratetest.World) {
+		const n = 60
+		b := w.AddMailbox(t, "ann")
+		var folders []*migratetest.SourceFolder
+		for i := range n {
+			f := b.Source.AddFolder("", "old", fmt.Sprint("customer ", i), "letters")
+			f.SetValidity(7)
+			mail(f, fmt.Sprint("letter ", i))
+			folders = append(folders, f)
+		}
+		w.Settle(t)
+		for i, f := range folders {
+			f.Rename("new", fmt.Sprint("customer ", i), "letters")
+		}
+		asked := 0
+		b.Source.Before = func(op, _ string, _ migrate.UID) error {
+			if op == "fetch headers" {
+				asked++
+			}
+			return nil
+		}
+		w.Sync(t)
+		if got := len(b.Target.Messages()); got != n || asked > 2*n {
+			t.Errorf("%d messages at the target, %d samples of %d folders", got, asked, n)
+		}
+	})
+}
+
 // TestSameFolders points out a folder that two mailboxes show.
 func TestSameFolders(t *testing.T) {
 	bubble(t, "", func(t *testing.T, w *migratetest.World) {

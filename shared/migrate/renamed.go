@@ -1,6 +1,7 @@
 package migrate
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 )
@@ -45,7 +46,7 @@ func (m *mailboxRun) findRenamed(coming map[string]SourceFolder) (found bool, er
 		if coming[name].Use.View() || owner.has(state) {
 			continue
 		}
-		c, err := m.formerly(name, state.UIDValidity, lost)
+		c, err := m.formerly(coming[name], state.UIDValidity, lost)
 		if err != nil {
 			return found, err
 		}
@@ -79,19 +80,23 @@ func (m *mailboxRun) lostCursors(coming map[string]SourceFolder, states map[stri
 	})
 }
 
-// formerly finds the cursor of a folder that has another name now. An unknown UIDVALIDITY is zero.
-func (m *mailboxRun) formerly(name string, validity uint32, lost []*FolderCursor) (*FolderCursor, error) {
+// formerly finds the cursor of a folder that has another name now. An unknown UIDVALIDITY is zero. Where several
+// folders have the same, those come first whose paths end alike, as with a parent that was renamed.
+func (m *mailboxRun) formerly(f SourceFolder, validity uint32, lost []*FolderCursor) (*FolderCursor, error) {
 	if len(lost) == 0 || validity != 0 && !slices.ContainsFunc(lost, func(c *FolderCursor) bool { return c.UIDValidity == validity }) {
 		return nil, nil
 	}
-	state, err := m.source.Open(m.ctx, name)
+	state, err := m.source.Open(m.ctx, f.Name)
 	if err != nil && Judge(err, 0).Action == SkipFolder {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	for _, c := range lost {
+	likeliest := slices.SortedStableFunc(slices.Values(lost), func(a, b *FolderCursor) int {
+		return cmp.Compare(sharedEnd(b.Path, f.Path), sharedEnd(a.Path, f.Path))
+	})
+	for _, c := range likeliest {
 		if c.UIDValidity != state.UIDValidity {
 			continue
 		}
@@ -106,6 +111,14 @@ func (m *mailboxRun) formerly(name string, validity uint32, lost []*FolderCursor
 		}
 	}
 	return nil, nil
+}
+
+// sharedEnd is how many segments two paths have in common at their ends.
+func sharedEnd(a, b []string) (n int) {
+	for n < len(a) && n < len(b) && a[len(a)-1-n] == b[len(b)-1-n] {
+		n++
+	}
+	return n
 }
 
 // soleCursor reports whether no other folder has c's UIDVALIDITY. It is all there is to know a folder by

@@ -216,6 +216,13 @@ func (f *SourceFolder) Renumber() {
 	f.next += migrate.UID(3 * len(f.messages))
 }
 
+// SetValidity gives the folder that UIDVALIDITY; some servers give all folders the same.
+func (f *SourceFolder) SetValidity(n uint32) {
+	f.box.mu.Lock()
+	defer f.box.mu.Unlock()
+	f.validity = n
+}
+
 // Rebuild gives every message a UID anew, from 1 on, under the same UIDVALIDITY, as a server does that
 // has lost its index: against RFC 9051 section 2.3.1.1. Sessions that have it open end.
 func (f *SourceFolder) Rebuild() {
