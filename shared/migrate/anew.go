@@ -228,6 +228,7 @@ func (c *FolderCursor) free(l listing) {
 	if freed.Empty() {
 		return
 	}
+	c.Counts.Skipped -= c.skipped().And(freed).Len()
 	c.Done, c.LeftOut, c.Unsettled = c.Done.Minus(freed), c.LeftOut.Minus(freed), c.Unsettled.Minus(freed)
 	c.Marked, c.Removed = c.Marked.Minus(freed), c.Removed.Minus(freed)
 	c.Freed.Union(freed)
@@ -270,6 +271,9 @@ func (c *FolderCursor) lookedUp(l listing, done UIDSet) UIDSet {
 	return uids
 }
 
+// cameBefore is the reason of messages that have an outcome under their UIDs already, although these were freed.
+const cameBefore = "came before, and is back at the source"
+
 // cameBack takes those messages out of the groups that are what the ledger says of their UIDs, although
 // these were freed.
 func (m *mailboxRun) cameBack(f *FolderCursor, groups []*twins) (rest []*twins, records []Record, err error) {
@@ -292,7 +296,7 @@ func (m *mailboxRun) cameBack(f *FolderCursor, groups []*twins) (rest []*twins, 
 		g.messages = slices.DeleteFunc(g.messages, func(i MessageInfo) bool {
 			back := before.Contains(i.UID)
 			if back {
-				records = append(records, Record{Epoch: m.cp.Epoch, UID: i.UID, Outcome: AlreadyThere, Flags: i.Flags, Reason: "came before, and is back at the source"})
+				records = append(records, Record{Epoch: m.cp.Epoch, UID: i.UID, Outcome: AlreadyThere, Flags: i.Flags, Reason: cameBefore})
 			}
 			return back
 		})

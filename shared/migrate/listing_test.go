@@ -223,3 +223,43 @@ func TestLookUpWhileAnotherFolderLooksEmpty(t *testing.T) {
 		wantContents(t, b, "(inbox): letter 0 letter 1 letter 2 twin x", "z: twin")
 	})
 }
+
+// TestCountsOfWhatCameBack has messages vanish and come back, brought ones, ones that are left out, and one that was
+// removed before it came: each counts once.
+func TestCountsOfWhatCameBack(t *testing.T) {
+	bubble(t, "", func(t *testing.T, w *migratetest.World) {
+		w.Endpoint = func(e *migrate.Endpoint) { e.MessageFilter.MaxSize = 1 << 10 }
+		b := oneMailbox(t, w, 9)
+		inbox := b.Source.Folder("INBOX")
+		inbox.Add(migratetest.Message("large", "large", 2<<10), received)
+		mail(inbox, "removed")
+		mail(inbox, "last")
+		b.Source.Before = func(op, _ string, uid migrate.UID) error {
+			if op == "fetch" && uid == 11 {
+				inbox.Remove(11)
+			}
+			return nil
+		}
+		w.Settle(t)
+		b.Source.Before = nil
+		mail(inbox, "in the place of what was removed")
+		inbox.Each(func(m *migratetest.SourceMessage) {
+			if m.UID == 13 {
+				m.UID = 11
+			}
+		})
+		b.Source.Behind = func() int { return 4 }
+		w.Sync(t)
+		b.Source.Behind = nil
+		w.Sync(t)
+		w.Complete(t)
+		c := wantState(t, w, b, migrate.Completed)
+		if n := c.Counts(); n.Messages() != 12 || n.Migrated != 11 || n.Skipped != 1 {
+			t.Errorf("counts %+v", n)
+		}
+		r := readReport(t, w, b)
+		if left := r.Folders[0].LeftOut; len(left) != 1 || left["larger than 1KB (maxSize)"] != 1 || len(r.Exceptions) != 0 {
+			t.Errorf("left out %v, exceptions %+v", left, r.Exceptions)
+		}
+	})
+}

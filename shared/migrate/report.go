@@ -49,8 +49,11 @@ func (m *mailboxRun) report(state State, v *Verification) error {
 	r := Report{Version: 1, Mailbox: c.Mailbox, State: state, Counts: c.Counts(), Started: c.Started, Ended: c.Ended, Active: c.Active, Verification: v, Notes: c.Notes}
 	for _, f := range c.Folders {
 		line := FolderReport{Source: f.Path, Target: f.Target.Path, Total: f.Total, Counts: f.Counts, LeftOut: make(map[string]int)}
+		skipped := f.skipped()
 		err := readLedger(m.ctx, m.Store, c.Mailbox.ID, f, func(rec Record) {
 			switch {
+			case (rec.Outcome == LeftOut || rec.Outcome == Skipped) && f.Freed.Contains(rec.UID) && !skipped.Contains(rec.UID):
+				// another message has the UID, or nobody
 			case rec.Outcome == LeftOut:
 				line.LeftOut[rec.Reason]++
 			case !rec.arrived():

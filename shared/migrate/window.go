@@ -303,7 +303,9 @@ func (f *FolderCursor) absorb(records []Record) {
 	for _, r := range records {
 		if !f.Done.Contains(r.UID) && !fresh.Contains(r.UID) {
 			fresh.Add(r.UID)
-			f.Counts.add(r)
+			if r.Reason != cameBefore { // counted then
+				f.Counts.add(r)
+			}
 			switch {
 			case r.Outcome == Skipped:
 				f.Removed.Union(UIDsOf(r.UID)) // a reader has the old set
