@@ -595,3 +595,38 @@ func TestAllMail(t *testing.T) {
 		})
 	}
 }
+
+// TestStatesThatTakeLong has a server that takes longer than a run may to tell the states of the folders: mail comes all
+// the same.
+func TestStatesThatTakeLong(t *testing.T) {
+	for _, minutes := range []int{1, 3, 5, 7} {
+		bubble(t, fmt.Sprint(minutes), func(t *testing.T, w *migratetest.World) {
+			b := oneMailbox(t, w, 3)
+			b.Source.PlainList = true
+			w.Settle(t)
+			b.Source.Before = func(op, _ string, _ migrate.UID) error {
+				if op == "ask for states" {
+					time.Sleep(time.Duration(minutes) * time.Minute)
+				}
+				return nil
+			}
+			for i := range 30 {
+				mail(b.Source.Folder("INBOX"), fmt.Sprint("new", i))
+			}
+			b.Target.Latency = 5 * time.Second
+			var longest time.Duration
+			var began time.Time
+			b.Source.Connected = func(n int) {
+				if n > 0 {
+					began = time.Now()
+				} else {
+					longest = max(longest, time.Since(began))
+				}
+			}
+			w.Sync(t)
+			if n := len(b.Target.Messages()); n != 33 || longest > 8*time.Minute+20*time.Second {
+				t.Errorf("the target has %d messages, a run took %s", n, longest)
+			}
+		})
+	}
+}

@@ -12,7 +12,7 @@ import (
 
 // Limits are the numbers a run keeps to.
 type Limits struct {
-	Budget         time.Duration // a run hands over after this, default 4m
+	Budget         time.Duration // a run hands over after this, or half of it after it has the list of the folders, default 4m
 	Lease          time.Duration // default 20s
 	Renew          time.Duration // default 5s
 	LongestRequest time.Duration // a target request may still act so long after its connection died, default 60s
@@ -216,7 +216,8 @@ func (r *Runner) takeOver(ctx, soft context.Context, w WakeUp, c *Checkpoint, ta
 	m.base, m.slot, m.roomAsked = ctx, number, acquired
 	m.part.Store(int64(room.of(number)))
 	m.ctx, m.keeper = keep(ctx, acquired, r.Limits.Lease, r.Limits.Renew, mailbox, slot)
-	m.soft, m.endSoft = context.WithTimeout(soft, r.Limits.Budget)
+	m.soft, m.endSoft = context.WithCancel(soft)
+	m.began, m.budget = time.Now(), time.AfterFunc(r.Limits.Budget, m.endSoft)
 	if hold.on {
 		m.looking = &lookout{order: hold.look}
 	}

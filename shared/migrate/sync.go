@@ -21,6 +21,8 @@ type mailboxRun struct {
 	ctx       context.Context // ends when a lease is lost
 	soft      context.Context // ends when the budget is used up or the process is to stop
 	endSoft   context.CancelFunc
+	began     time.Time
+	budget    *time.Timer  // calls endSoft
 	part      atomic.Int64 // connections that it may have of the endpoint's, see room
 	loans     loans
 	roomAsked time.Time
@@ -62,6 +64,7 @@ func (m *mailboxRun) advance() error {
 
 // sync brings over what is missing and says when to come back.
 func (m *mailboxRun) sync() error {
+	m.mayTake(2 * m.Limits.Budget)
 	if err := m.connect(); err != nil {
 		return err
 	}
@@ -74,6 +77,7 @@ func (m *mailboxRun) sync() error {
 	if err := m.refreshFolders(); err != nil {
 		return err
 	}
+	m.mayTake(max(m.Limits.Budget, time.Since(m.began)+m.Limits.Budget/2))
 	later, err := m.bringAll(m.unchanged())
 	if err != nil {
 		return err
@@ -159,11 +163,18 @@ func (m *mailboxRun) save() error {
 }
 
 func (m *mailboxRun) release() {
+	m.budget.Stop()
 	m.endSoft()
 	m.keeper.release(context.WithoutCancel(m.base))
 	if m.leaveGate != nil {
 		m.leaveGate()
 	}
+}
+
+// mayTake sets how long the run may take, at most twice the budget. The list of the folders with their states takes
+// minutes where the server reads all of a folder for that, and each run has to have time for something else.
+func (m *mailboxRun) mayTake(d time.Duration) {
+	m.budget.Reset(min(d, 2*m.Limits.Budget) - time.Since(m.began))
 }
 
 // softenBy ends the soft context when the channel closes.
