@@ -81,6 +81,9 @@ func lostVerdict(v *migrate.Error, lost *lostError) {
 		v.Kind = migrate.Throttled
 		v.RetryAfter, _ = backoff(lost.farewell)
 	}
+	if lost.sending && v.Kind == migrate.Unreachable {
+		v.Reason = migrate.BrokeOff
+	}
 }
 
 func throttled(text string) bool {

@@ -108,7 +108,7 @@ func (s *session) append(ctx context.Context, mailbox string, m migrate.Outgoing
 		err = writeErr
 	}
 	lost := s.lost(err).(*lostError)
-	lost.unknown = whole
+	lost.unknown, lost.sending = whole, true
 	return nil, lost
 }
 

@@ -150,23 +150,24 @@ func TestPutConnectionLost(t *testing.T) {
 		die     script
 		unknown bool
 		kind    migrate.Kind
+		reason  migrate.Reason
 	}{
-		{"before the command", func(w *wire) { w.welcome(); w.conn.Close() }, false, migrate.Unreachable},
-		{"instead of asking for the literal", func(w *wire) { w.welcome(); w.header() }, false, migrate.Unreachable},
+		{"before the command", func(w *wire) { w.welcome(); w.conn.Close() }, false, migrate.Unreachable, ""},
+		{"instead of asking for the literal", func(w *wire) { w.welcome(); w.header() }, false, migrate.Unreachable, migrate.BrokeOff},
 		{"within the literal", func(w *wire) {
 			w.welcome()
 			w.header()
 			w.say("+ go")
 			io.CopyN(io.Discard, w.r, 1000)
-		}, false, migrate.Unreachable},
-		{"after the literal", func(w *wire) { w.welcome(); w.receive() }, true, migrate.Unreachable},
+		}, false, migrate.Unreachable, migrate.BrokeOff},
+		{"after the literal", func(w *wire) { w.welcome(); w.receive() }, true, migrate.Unreachable, migrate.BrokeOff},
 		{"after the literal with a farewell", func(w *wire) {
 			w.welcome()
 			w.receive()
 			w.say("* BYE Session invalidated - throttled. Suggested Backoff Time: 1000 milliseconds")
-		}, true, migrate.Throttled},
-		{"before signing in", func(w *wire) { w.say("* BYE Server shutting down") }, false, migrate.Unreachable},
-		{"while signing in", func(w *wire) { w.login() }, false, migrate.Unreachable},
+		}, true, migrate.Throttled, ""},
+		{"before signing in", func(w *wire) { w.say("* BYE Server shutting down") }, false, migrate.Unreachable, ""},
+		{"while signing in", func(w *wire) { w.login() }, false, migrate.Unreachable, ""},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -175,8 +176,8 @@ func TestPutConnectionLost(t *testing.T) {
 			tgt, _ := open(t, p, nil)
 			m := message(strings.Repeat(big, 16))
 			_, err := tgt.Put(t.Context(), inbox, m)
-			if e := asError(t, err); e.Kind != test.kind || e.Unknown != test.unknown {
-				t.Errorf("got %v, unknown %v", err, e.Unknown)
+			if e := asError(t, err); e.Kind != test.kind || e.Unknown != test.unknown || e.Reason != test.reason {
+				t.Errorf("got %v, unknown %v, reason %q", err, e.Unknown, e.Reason)
 			}
 			if _, err := tgt.Put(t.Context(), inbox, message("next")); err != nil {
 				t.Errorf("next message: %v", err)

@@ -146,6 +146,7 @@ type lostError struct {
 	err      error
 	farewell string // text of the server's BYE
 	unknown  bool   // the server may have the whole message
+	sending  bool   // a message was on its way
 }
 
 func (e *lostError) Error() string {

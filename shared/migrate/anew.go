@@ -197,7 +197,7 @@ func (m *mailboxRun) startOver(f *FolderCursor, l listing) {
 	}
 	f.UIDValidity = state.UIDValidity
 	f.Done, f.Freed, f.Removed, f.LeftOut, f.Unsettled, f.Doubled = UIDSet{}, freed, UIDSet{}, UIDSet{}, UIDSet{}, UIDSet{}
-	f.Counts, f.Stumbles, f.Known, f.Anchors, f.Marked = Counts{}, nil, FolderState{}, nil, UIDSet{}
+	f.Counts, f.Stumbles, f.Breaks, f.Known, f.Anchors, f.Marked = Counts{}, nil, nil, FolderState{}, nil, UIDSet{}
 	f.Seen, f.Unsure = state, false
 	f.Ledger = LedgerMark{Generation: f.Ledger.Generation + 1}
 	m.arrived, m.cp.Verifying = nil, nil // what they say of this folder does not count any more

@@ -34,6 +34,7 @@ type FolderCursor struct {
 	Refusals    int          `json:"refusals,omitempty"` // syncs in a row that could not open or list it, or make its folder
 	Refusal     string       `json:"refusal,omitempty"`  // what the last of them met
 	Stumbles    map[UID]int  `json:"stumbles,omitempty"` // times the connection broke within this message
+	Breaks      map[UID]int  `json:"breaks,omitempty"`   // runs in which the connection to the target broke while this message was on its way
 	Marked      UIDSet       `json:"marked,omitzero"`    // of Done: left out because they were marked \Deleted
 	// Ill: none of its messages came the last time; nil is that one did, or that none was asked for.
 	Ill *Illness `json:"ill,omitempty"`

@@ -36,6 +36,7 @@ const (
 	ConnectTimeout   Reason = "connection-timed-out"     // nothing answers
 	NoRoot           Reason = "no-user-root"             // the CSV's UserRoot names no folder
 	Changed          Reason = "changed"                  // a message is not what it was when its first octets came
+	BrokeOff         Reason = "broke-off"                // the connection to the target ended while a message was on its way
 	EndpointResting  Reason = "endpoint-resting"         // too many refused sign-ins in a row, see Brake
 
 	AccountCrowded     Reason = "too-many-connections-of-account" // the server takes no more to this mailbox

@@ -132,10 +132,13 @@ func (m *mailboxRun) lookUp(f *FolderCursor, intent *Intent) (UIDSet, error) {
 	for _, g := range groups {
 		for n, info := range g.messages {
 			if n >= len(g.found) && !g.anywhere {
-				if g.findable() || intent.Anywhere && !intent.Sent {
-					absent.Add(info.UID)
-				} else {
+				switch {
+				case !g.findable() && (intent.Sent || !intent.Anywhere):
 					records = append(records, Record{Epoch: m.cp.Epoch, UID: info.UID, Outcome: NotMigrated, Reason: nothingTells})
+				case f.Breaks[info.UID] >= maxBreaks:
+					records = append(records, f.brokeOff(info.UID, m.cp.Epoch))
+				default:
+					absent.Add(info.UID)
 				}
 				continue
 			}

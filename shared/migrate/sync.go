@@ -31,14 +31,15 @@ type mailboxRun struct {
 	begun     bool // the stored checkpoint has this run's epoch
 	source    Source
 	target    Target
-	uncut     func() bool            // ends what cuts the target off with the lease
-	arrived   *arrivals              // nil: not read yet
-	states    map[string]FolderState // of folders, at the beginning of the pass
-	plain     bool                   // a description broke the connection: see reader
-	single    bool                   // likewise
-	next      time.Time              // when this mailbox wants to run again
-	looking   *lookout               // of pre-flight; nil: mail is moved
-	finding   *Problem               // what pre-flight found that the administrator has to mend
+	uncut     func() bool              // ends what cuts the target off with the lease
+	arrived   *arrivals                // nil: not read yet
+	states    map[string]FolderState   // of folders, at the beginning of the pass
+	plain     bool                     // a description broke the connection: see reader
+	single    bool                     // likewise
+	next      time.Time                // when this mailbox wants to run again
+	broken    map[*FolderCursor]UIDSet // that FolderCursor.Breaks counts for this run
+	looking   *lookout                 // of pre-flight; nil: mail is moved
+	finding   *Problem                 // what pre-flight found that the administrator has to mend
 }
 
 // advance is the main loop: every folder, window by window, the newest part first, until nothing is

@@ -65,6 +65,8 @@ func (m *mailboxRun) window(f *FolderCursor, r *reader, w *window) error {
 	}
 	f.blame(err)
 	records = append(records, m.giveUp(f, err)...)
+	m.noteBreaks(f, results)
+	records = append(records, m.tooManyBreaks(f, doubtful)...)
 	if ledgerErr := m.record(f, records); ledgerErr != nil {
 		// What was written is not recorded, or its record is not known: all of it is to be looked up.
 		doubtful, writeErr, err = w.uids, ledgerErr, nil
@@ -72,7 +74,7 @@ func (m *mailboxRun) window(f *FolderCursor, r *reader, w *window) error {
 		f.anchorAll(results)
 	}
 	if !doubtful.Empty() {
-		m.cp.Doubtful = append(m.cp.Doubtful, &Intent{Folder: f.Key, UIDs: doubtful, Anywhere: f.View, Sent: true, After: time.Now().Add(m.Limits.LongestRequest).UTC()})
+		m.cp.Doubtful = append(m.cp.Doubtful, &Intent{Folder: f.Key, UIDs: doubtful, Anywhere: f.View, Sent: true, After: time.Now().Add(m.afterBreaks(f, doubtful)).UTC()})
 	}
 	m.cp.Intent = nil
 	return errors.Join(writeErr, err)
@@ -317,6 +319,7 @@ func (f *FolderCursor) absorb(records []Record) {
 				f.LeftOut.Add(r.UID)
 			}
 			delete(f.Stumbles, r.UID)
+			delete(f.Breaks, r.UID)
 		}
 	}
 	f.Done.Union(fresh)
