@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 )
@@ -14,42 +13,12 @@ import (
 // when a backup is put back, an index is built anew, or the newest message's UID is given once more: the
 // cursor would take another message for one that is done.
 
-// maxAnchors is how many messages of a folder are known by what the server says of them.
-const maxAnchors = 4
-
-// mark is what a server says of a message and never changes, for a map of anchors.
-func (i MessageInfo) mark() string { return fmt.Sprintf("%d@%d", i.Size, i.Received.Unix()) }
-
-// anchor remembers a message that came; the newest stay, one of those that look alike.
-func (c *FolderCursor) anchor(uid UID, mark string) {
-	if mark == "" {
-		return
-	}
-	anchors := maps.Clone(c.Anchors) // a reader has the old ones
-	if anchors == nil {
-		anchors = make(map[UID]string)
-	}
-	for other, same := range anchors {
-		if same == mark {
-			delete(anchors, other)
-			uid = max(uid, other)
-		}
-	}
-	if anchors[uid] = mark; len(anchors) > maxAnchors {
-		delete(anchors, slices.Min(slices.Collect(maps.Keys(anchors))))
-	}
-	c.Anchors = anchors
-}
-
 // past is what a reader holds against the server's list: a copy, since the run goes on.
 func (c *FolderCursor) past() *FolderCursor {
 	return &FolderCursor{
 		Key: c.Key, Name: c.Name, UIDValidity: c.UIDValidity, Ledger: c.Ledger, Done: c.Done, Freed: c.Freed, Seen: c.Seen, Anchors: c.Anchors, Unsure: c.Unsure,
 		LeftOut: c.LeftOut, Unsettled: c.Unsettled, Marked: c.Marked}
 }
-
-// anchored are the UIDs of the anchors.
-func (c *FolderCursor) anchored() UIDSet { return UIDsOf(slices.Collect(maps.Keys(c.Anchors))...) }
 
 // listing is what a folder holds now.
 type listing struct {
@@ -87,12 +56,6 @@ func (c *FolderCursor) odd(l listing) string {
 		return fmt.Sprintf("%d messages have UIDs below %d, where %d had", below.Len(), next, known.Messages)
 	}
 	return ""
-}
-
-// vouched reports whether the newest message that came and is listed is an anchor and as it was.
-func (c *FolderCursor) vouched(l listing) (ok bool, newest UID) {
-	newest = l.existing.And(c.Done.Minus(c.LeftOut).Minus(c.Marked).Minus(c.Unsettled)).Max()
-	return slices.ContainsFunc(l.few, func(i MessageInfo) bool { return i.UID >= newest && c.Anchors[i.UID] == i.mark() }), newest
 }
 
 // examine finds out whether a listing that is odd is of other messages, by the headers of a sample. source
@@ -170,16 +133,6 @@ func (m *mailboxRun) listed(f *FolderCursor, l listing) {
 	f.markAnew(l)
 }
 
-// markAnew takes over what the server says of the anchors now.
-func (c *FolderCursor) markAnew(l listing) {
-	for _, i := range l.few {
-		if c.Done.Contains(i.UID) {
-			c.anchor(i.UID, i.mark())
-		}
-	}
-	c.Unsure = false
-}
-
 // renumbered reports whether the UIDs name other messages than the cursor means by them.
 func (c *FolderCursor) renumbered(l listing) bool {
 	return c.UIDValidity != 0 && (c.UIDValidity != l.state.UIDValidity || l.anew)
@@ -217,131 +170,4 @@ func (m *mailboxRun) mayStillAct(f *FolderCursor) (after time.Time, sent bool) {
 		sent = sent || i.Folder == f.Key && i.Sent
 	}
 	return after, sent
-}
-
-// free takes UIDs that the server may give once more out of what is done: those from UIDNEXT on.
-func (c *FolderCursor) free(l listing) {
-	if l.state.UIDNext == 0 {
-		return
-	}
-	freed := c.Done.Minus(c.Done.below(l.state.UIDNext)).Minus(l.existing)
-	if freed.Empty() {
-		return
-	}
-	c.Counts.Skipped -= c.skipped().And(freed).Len()
-	c.Done, c.LeftOut, c.Unsettled = c.Done.Minus(freed), c.LeftOut.Minus(freed), c.Unsettled.Minus(freed)
-	c.Marked, c.Removed = c.Marked.Minus(freed), c.Removed.Minus(freed)
-	c.Freed.Union(freed)
-	c.Anchors = maps.Clone(c.Anchors)
-	maps.DeleteFunc(c.Anchors, func(uid UID, _ string) bool { return freed.Contains(uid) })
-}
-
-// freeRemoved takes UIDs out of what is done whose message was removed before it came: what is listed under them
-// now is another message, or the list that lacked them was not true.
-func (c *FolderCursor) freeRemoved(l listing) {
-	back := c.Removed.And(l.existing)
-	c.Done, c.Removed = c.Done.Minus(back), c.Removed.Minus(back)
-	c.Counts.Skipped -= back.Len()
-	c.Freed.Union(back)
-}
-
-// shifted returns messages with UIDs that nobody had when the folder was listed before, although they lie below
-// UIDNEXT: known ones that were given others may be among them. Where the last list was not worked off, only a
-// UIDNEXT that fell tells them, above the newest message that came and is as it was.
-func (c *FolderCursor) shifted(l listing, done UIDSet) UIDSet {
-	unknown := l.existing.Minus(done)
-	shifted := unknown.below(c.Known.UIDNext)
-	if next := l.state.UIDNext; next != 0 && next < c.Seen.UIDNext {
-		vouched, newest := c.vouched(l)
-		if unknown = unknown.below(c.Seen.UIDNext); vouched {
-			unknown = unknown.Minus(unknown.below(newest))
-		}
-		shifted.Union(unknown)
-	}
-	return shifted
-}
-
-// lookedUp returns the messages that are looked up before they are written: those whose UIDs were freed, and those
-// that may be known by others; done is what has an outcome or is in doubt. They
-// may be what they were, and the list in between that of a replica that lags, or of a disk that was not
-// mounted (doveadm-mount(8): "the user will see an empty mailbox").
-func (c *FolderCursor) lookedUp(l listing, done UIDSet) UIDSet {
-	uids := c.Freed.And(l.existing).Minus(c.Done)
-	uids.Union(c.shifted(l, done))
-	return uids
-}
-
-// cameBefore is the reason of messages that have an outcome under their UIDs already, although these were freed.
-const cameBefore = "came before, and is back at the source"
-
-// cameBack takes those messages out of the groups that are what the ledger says of their UIDs, although
-// these were freed.
-func (m *mailboxRun) cameBack(f *FolderCursor, groups []*twins) (rest []*twins, records []Record, err error) {
-	if f.Freed.Empty() {
-		return groups, nil, nil
-	}
-	arrived, err := m.allArrived()
-	if err != nil {
-		return nil, nil, err
-	}
-	for _, g := range groups {
-		var before UIDSet
-		for _, key := range g.keys {
-			for _, x := range arrived.of(key) {
-				if x.folder == f && f.Freed.Contains(x.uid) {
-					before.Add(x.uid)
-				}
-			}
-		}
-		g.messages = slices.DeleteFunc(g.messages, func(i MessageInfo) bool {
-			back := before.Contains(i.UID)
-			if back {
-				records = append(records, Record{Epoch: m.cp.Epoch, UID: i.UID, Outcome: AlreadyThere, Flags: i.Flags, Reason: cameBefore})
-			}
-			return back
-		})
-		if len(g.messages) > 0 {
-			rest = append(rest, g)
-		}
-	}
-	return rest, records, nil
-}
-
-// sampleSize is how many of the newest and how many of the oldest messages are compared.
-const sampleSize = 12
-
-// compareSample compares messages of the folder that is open with what the ledger says of c's under the
-// same UIDs.
-func (m *mailboxRun) compareSample(ctx context.Context, source Source, c *FolderCursor, existing UIDSet) (equal []MessageInfo, other int, err error) {
-	shared := existing.And(c.Done)
-	sample := shared.Newest(sampleSize)
-	for _, r := range shared.Ranges() {
-		for u := r.First; u <= r.Last && sample.Len() < 2*sampleSize; u++ {
-			sample.Add(u)
-		}
-	}
-	sample.Union(shared.And(c.anchored()))
-	if sample.Empty() {
-		return nil, 0, nil
-	}
-	want := make(map[UID]string)
-	err = readLedger(ctx, m.Store, m.cp.Mailbox.ID, c, func(r Record) {
-		if r.arrived() && r.Key != "" && sample.Contains(r.UID) {
-			want[r.UID] = r.Key
-		}
-	})
-	if err != nil {
-		return nil, 0, err
-	}
-	err = source.Headers(ctx, sample, func(info MessageInfo, header []byte) error {
-		switch key := want[info.UID]; {
-		case key == "":
-		case hasKey(m.prints(info, header), key):
-			equal = append(equal, info)
-		default:
-			other++
-		}
-		return nil
-	})
-	return equal, other, err
 }

@@ -15,7 +15,8 @@
 // Where to read on, by file:
 //
 //   - One wake-up: run.go (claim, leases, verdict), sync.go (the main loop), window.go (intent, writes,
-//     ledger, checkpoint), settle.go, again.go and twins.go (what is in doubt is looked up).
+//     ledger, checkpoint), breaks.go (what breaks the connection to the target), settle.go, again.go and twins.go
+//     (what is in doubt is looked up).
 //   - The end: verify.go (in steps), compare.go (with one folder of the target), seek.go (what users have moved),
 //     report.go.
 //   - Reading ahead over several connections: reader.go, hand.go, group.go and cut.go (folders are listed
@@ -23,8 +24,10 @@
 //   - What is stored: checkpoint.go, cursor.go, summary.go, ledger.go, order.go, wakeup.go, endpoint.go
 //     (ENDPOINT.md is its manual).
 //   - Folders: folders.go, placement.go (where each goes), folderrules.go, renamed.go, anew.go (UIDs that
-//     mean something else now), refused.go, samefolder.go.
-//   - Who is next: planner.go, gate.go, crowded.go, servercap.go and loans.go (connections), brake.go (sign-ins).
+//     mean something else now), anchors.go (messages by which a folder is known), freed.go (UIDs that others
+//     may have now), refused.go, samefolder.go.
+//   - Who is next: planner.go, turns.go, restore.go (what was lost), endpoints.go, gate.go, crowded.go, servercap.go and
+//     loans.go (connections), brake.go (sign-ins).
 //   - Before anything moves: preflight.go, look.go, looklist.go, looksample.go, looksizes.go,
 //     looktally.go, spoiltdates.go.
 package migrate
