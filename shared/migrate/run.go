@@ -216,8 +216,8 @@ func (r *Runner) takeOver(ctx, soft context.Context, w WakeUp, c *Checkpoint, ta
 	m.base, m.slot, m.roomAsked = ctx, number, acquired
 	m.part.Store(int64(room.of(number)))
 	m.ctx, m.keeper = keep(ctx, acquired, r.Limits.Lease, r.Limits.Renew, mailbox, slot)
-	m.soft, m.endSoft = context.WithCancel(soft)
-	m.began, m.budget = time.Now(), time.AfterFunc(r.Limits.Budget, m.endSoft)
+	m.soft, m.endSoft = context.WithCancelCause(soft)
+	m.began, m.budget = time.Now(), time.AfterFunc(r.Limits.Budget, func() { m.endSoft(errBudget) })
 	if hold.on {
 		m.looking = &lookout{order: hold.look}
 	}

@@ -194,6 +194,6 @@ func (m *mailboxRun) mindRoom(r *reader) {
 	part := m.partOf(room)
 	m.part.Store(int64(part))
 	if part == 0 {
-		m.endSoft()
+		m.endSoft(nil)
 	}
 }

@@ -17,10 +17,10 @@ type mailboxRun struct {
 	slot      int // its number, for the log
 	before    Counts
 	keeper    *keeper
-	base      context.Context // outlives the leases: to write the checkpoint and to release
-	ctx       context.Context // ends when a lease is lost
-	soft      context.Context // ends when the budget is used up or the process is to stop
-	endSoft   context.CancelFunc
+	base      context.Context         // outlives the leases: to write the checkpoint and to release
+	ctx       context.Context         // ends when a lease is lost
+	soft      context.Context         // ends when the budget is used up or the process is to stop
+	endSoft   context.CancelCauseFunc // errBudget is the cause when the budget is used up
 	began     time.Time
 	budget    *time.Timer  // calls endSoft
 	part      atomic.Int64 // connections that it may have of the endpoint's, see room
@@ -131,7 +131,7 @@ func (m *mailboxRun) orBudget(err error) error {
 
 // inVain reports whether the run has used up its budget, and nobody stopped it, without an outcome for a message.
 func (m *mailboxRun) inVain() bool {
-	return errors.Is(m.soft.Err(), context.DeadlineExceeded) && m.cp.Counts() == m.before
+	return errors.Is(context.Cause(m.soft), errBudget) && m.cp.Counts() == m.before
 }
 
 // errBudget ends a run at a safe point.
@@ -165,7 +165,7 @@ func (m *mailboxRun) save() error {
 
 func (m *mailboxRun) release() {
 	m.budget.Stop()
-	m.endSoft()
+	m.endSoft(nil)
 	m.keeper.release(context.WithoutCancel(m.base))
 	if m.leaveGate != nil {
 		m.leaveGate()
@@ -187,7 +187,7 @@ func (m *mailboxRun) softenBy(asked <-chan struct{}) {
 	go func() {
 		select {
 		case <-asked:
-			end()
+			end(nil)
 		case <-soft.Done():
 		}
 	}()
