@@ -40,9 +40,12 @@ func TestServersTakeSoMany(t *testing.T) {
 				c.still = s.Counts
 			}
 			w := crowdedWorld(s)
-			crowd(t, w, s, c, "early")
-			w.Settle(t)
-			before := c.reset()
+			var before tally
+			for n := 0; before.refused == 0 && n < 5; n++ { // on a busy machine a wave may never have so many at once
+				crowd(t, w, s, c, fmt.Sprint("early", n, "-"))
+				w.Settle(t)
+				before = c.reset()
+			}
 			crowd(t, w, s, c, "late")
 			w.Settle(t)
 			after := c.reset()

@@ -69,14 +69,14 @@ func (c *conversation) sound() bool {
 // unskilled reports whether a server merely does not know parts of messages.
 func unskilled(err error) bool { return declined(err) && !refusedNo(err) }
 
-// beginning asks for the first octets of messages: enough to know what Courier gives in their place.
+// beginning asks for the first octets of messages: enough to know what servers give in their place.
 func (c *conversation) beginning(set imap.NumSet) *imapclient.FetchCommand {
-	section := &imap.FetchItemBodySection{Peek: true, Partial: &imap.SectionPartial{Size: int64(len(unavailable))}}
+	section := &imap.FetchItemBodySection{Peek: true, Partial: &imap.SectionPartial{Size: longestSubstitute}}
 	return c.s.client.Fetch(set, &imap.FetchOptions{UID: true, BodySection: []*imap.FetchItemBodySection{section}})
 }
 
 // gave reports whether an answer gives octets of a message. Cyrus says OK and gives NIL for all whose files
-// it cannot open (see QUIRKS.md), Courier a message of its own.
+// it cannot open (see QUIRKS.md), others a message of their own.
 func (s *source) gave(cmd *imapclient.FetchCommand) (came bool) {
 	for msg := cmd.Next(); msg != nil; msg = cmd.Next() {
 		for item := msg.Next(); item != nil; item = msg.Next() {
@@ -84,12 +84,15 @@ func (s *source) gave(cmd *imapclient.FetchCommand) (came bool) {
 			if !ok || data.Literal == nil {
 				continue
 			}
-			head := make([]byte, min(data.Literal.Size(), int64(len(unavailable))))
-			if _, err := io.ReadFull(data.Literal, head); err != nil {
+			literal, other := s.substituted(data.Literal)
+			if other != nil {
+				continue
+			}
+			if n, err := io.Copy(io.Discard, literal); err != nil || n < literal.Size() {
 				release(s.session)
 				continue
 			}
-			came = came || !s.noUIDNext || string(head) != unavailable
+			came = true
 		}
 	}
 	return came

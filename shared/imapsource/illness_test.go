@@ -56,20 +56,23 @@ func wants(command string, uid migrate.UID) bool {
 	return set.Contains(uid)
 }
 
-// A server whose storage goes away after one message says no word of it: Cyrus answers OK with NIL, Courier
-// with a message of its own. It is asked for the one that came before, and nothing is said of the others.
+// A server whose storage goes away after one message says no word of it: Cyrus answers OK with NIL, Courier and
+// hMailServer with a message of their own. It is asked for the one that came before, and nothing is said of the others.
 func TestServerThatFallsIllWithoutAWord(t *testing.T) {
-	for name, body := range map[string]string{"NIL": "NIL", "another message": fmt.Sprintf("{%d}\r\n%s", len(unavailable), unavailable)} {
+	literal := func(text string) string { return fmt.Sprintf("{%d}\r\n%s", len(text), text) }
+	for name, c := range map[string]struct{ caps, body string }{
+		"Cyrus": {"ACL", "NIL"}, "Courier": {"ACL", literal(unavailable)}, "hMailServer": {hMailServerOffers, literal(lostFile)},
+	} {
 		t.Run(name, func(t *testing.T) {
 			shelf, given := newShelf(4, short), 0
 			shelf.body = func(p *peer, uid migrate.UID, seq int) bool {
 				if given++; given == 1 {
 					return shelf.answer(p, "", uid, seq)
 				}
-				p.send("* %d FETCH (UID %d %s BODY[] %s)\r\n", seq, uid, meta, body)
+				p.send("* %d FETCH (UID %d %s BODY[] %s)\r\n", seq, uid, meta, c.body)
 				return true
 			}
-			got, refused, err := sorted(t, shelf.open(t), shelf.all())
+			got, refused, err := sorted(t, opened(t, offering(c.caps, shelf.hook)), shelf.all())
 			if wantKind(t, err, migrate.Unreachable); len(got) != 1 || len(refused) != 0 {
 				t.Errorf("came %v, refused %v", got, refused)
 			}

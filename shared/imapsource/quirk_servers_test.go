@@ -49,34 +49,43 @@ func TestHMailServer(t *testing.T) {
 	wantKind(t, err, migrate.NoFolder)
 }
 
+// lostFile is what hMailServer gives in place of a message whose file is gone.
+const lostFile = "From: Postmaster\r\nSubject: Message undeliverable\r\nDate: Tue, 14 Sep 2004 21:53:33 +0200\r\n\r\n" +
+	"The mail server could not deliver the message to you since the file C:\\Program Files\\hMailServer\\Data\\example.com\\u\\1A\\{1A2B}.eml does not exist on the server.\r\n\r\n" +
+	"The file may have been deleted by anti virus software running on the server.\r\n\r\nhMailServer\r\n"
+
+// offering lets a scripted server offer capabilities as hMailServer does, and take any password.
+func offering(caps string, hook func(p *peer, tag, command string) bool) func(p *peer, tag, command string) bool {
+	return func(p *peer, tag, command string) bool {
+		switch {
+		case command == "CAPABILITY":
+			p.send("* CAPABILITY IMAP4 IMAP4rev1 %s\r\n%s OK CAPABILITY completed\r\n", caps, tag)
+		case strings.HasPrefix(command, "AUTHENTICATE"):
+			p.send("%s OK LOGIN completed\r\n", tag)
+		default:
+			return hook(p, tag, command)
+		}
+		return true
+	}
+}
+
+const hMailServerOffers = "CHILDREN IDLE QUOTA SORT ACL NAMESPACE RIGHTS=texk"
+
 // hMailServer puts a message of its own in place of one whose file is gone: PersistentMessage.cpp:746-793, with the
 // words of DBScripts/CreateTablesMYSQL.sql:510-512. Elsewhere the same text is a message, such as one that was
 // brought from there.
 func TestHMailServerLosesAFile(t *testing.T) {
-	const instead = "From: Postmaster\r\nSubject: Message undeliverable\r\nDate: Tue, 14 Sep 2004 21:53:33 +0200\r\n\r\n" +
-		"The mail server could not deliver the message to you since the file C:\\Program Files\\hMailServer\\Data\\example.com\\u\\1A\\{1A2B}.eml does not exist on the server.\r\n\r\n" +
-		"The file may have been deleted by anti virus software running on the server.\r\n\r\nhMailServer\r\n"
-	for caps, lost := range map[string]bool{"CHILDREN IDLE QUOTA SORT ACL NAMESPACE RIGHTS=texk": true, "ACL RIGHTS=texk NAMESPACE UIDPLUS": false} {
+	for caps, lost := range map[string]bool{hMailServerOffers: true, "ACL RIGHTS=texk NAMESPACE UIDPLUS": false} {
 		shelf := newShelf(5, func(uid migrate.UID) string {
 			switch uid {
 			case 12:
-				return instead
+				return lostFile
 			case 13:
 				return "From: Postmaster\r\nSubject: Message undeliverable\r\n\r\nThe mail server could not deliver the message to you.\r\n"
 			}
 			return short(uid)
 		})
-		s := opened(t, func(p *peer, tag, command string) bool {
-			switch {
-			case command == "CAPABILITY":
-				p.send("* CAPABILITY IMAP4 IMAP4rev1 %s\r\n%s OK CAPABILITY completed\r\n", caps, tag)
-			case strings.HasPrefix(command, "AUTHENTICATE"):
-				p.send("%s OK LOGIN completed\r\n", tag)
-			default:
-				return shelf.hook(p, tag, command)
-			}
-			return true
-		})
+		s := opened(t, offering(caps, shelf.hook))
 		got, refused, err := sorted(t, s, shelf.all())
 		why, told := refused[12]
 		if _, came := got[12]; err != nil || came == lost || told != lost || lost && !strings.Contains(fmt.Sprint(why), "lost the file") {

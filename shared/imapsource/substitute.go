@@ -20,7 +20,7 @@ const unavailable = "From: System Administrator <root@localhost>\r\nSubject: mes
 var undeliverable = regexp.MustCompile(`^From: Postmaster\r\nSubject: Message undeliverable\r\nDate: [^\r\n]*\r\n\r\n` +
 	`The mail server could not deliver the message to you since the file [^\r\n]* does not exist on the server\.\r\n`)
 
-const longestUndeliverable = 1 << 10 // the name of the file has up to 260 characters
+const longestSubstitute = 1 << 10 // hMailServer names a file, of up to 260 characters
 
 var (
 	errUnavailable   = errors.New(`the server gives a message of its own in place of this one: "This message is no longer available on the server."`)
@@ -31,7 +31,7 @@ var (
 // says which. Any other literal comes back unread.
 func (s *source) substituted(literal imap.LiteralReader) (imap.LiteralReader, error) {
 	courier := s.noUIDNext && literal.Size() == int64(len(unavailable))
-	hMailServer := literal.Size() <= longestUndeliverable && s.caps.Has("IMAP4") && s.caps.Has("RIGHTS=TEXK") && !s.caps.Has(imap.CapUIDPlus)
+	hMailServer := literal.Size() <= longestSubstitute && s.caps.Has("IMAP4") && s.caps.Has("RIGHTS=TEXK") && !s.caps.Has(imap.CapUIDPlus)
 	if !courier && !hMailServer {
 		return literal, nil
 	}
