@@ -24,6 +24,8 @@ var refusalTexts = []struct {
 		migrate.SignIn, migrate.IMAPDisabled, `Gmail: "[ALERT] Your account is not enabled for IMAP use." and "IMAP access is disabled for your domain.", same file; Zimbra: "account does not have IMAP access enabled", zm-mailbox 2b7f9787, ImapHandler.java:1758`},
 	{regexp.MustCompile(`(?i)basic authentication is disabled|BasicAuthBlocked`),
 		migrate.SignIn, migrate.BasicAuthOff, `Outlook.com: "NO Basic authentication is disabled.", holon-run/uxc issue 445`},
+	{regexp.MustCompile(`^REFERRAL |\(wrong host\)`),
+		migrate.SignIn, migrate.OtherServer, `Zimbra: "LOGIN failed (wrong host)" and "[REFERRAL imap://…/] LOGIN failed", zm-mailbox 2b7f9787, ImapHandler.java:1768-1774; RFC 2221`},
 	{regexp.MustCompile(`(?i)please log in via your web browser|web login required`),
 		migrate.SignIn, migrate.AppPassword, `Gmail: "[ALERT] Please log in via your web browser", lovelysystems/robotframework-imaplibrary issue 23`},
 	{regexp.MustCompile(`(?i)(too many|maximum number of) ?(\w+ )?(invalid|failed|bad|unsuccessful|login fail|auth\w* fail)|(account|user|mailbox)\b.{0,30}\b(locked|blocked|suspended)|lock(ed)? ?out`),

@@ -37,9 +37,11 @@ func TestRefusals(t *testing.T) {
 		{"NO [PRIVACYREQUIRED] Plaintext authentication disallowed on non-secure (SSL/TLS) connections.", migrate.Configuration, migrate.ClearTextRefused},
 		{"NO [UNAVAILABLE] Maximum number of connections from user+IP exceeded (mail_max_userip_connections=10)", migrate.Throttled, migrate.AccountCrowded},
 		{"NO [LIMIT] Maximum number of connections from user+IP exceeded (mail_max_userip_connections=10)", migrate.Throttled, migrate.AccountCrowded},
-		// Zimbra: zm-mailbox 2b7f9787, ImapHandler.java:1676-1758.
+		// Zimbra: zm-mailbox 2b7f9787, ImapHandler.java:1676-1774.
 		{"NO LOGIN failed", migrate.SignIn, migrate.WrongPassword},
 		{"NO AUTHENTICATE failed", migrate.SignIn, migrate.WrongPassword},
+		{"NO LOGIN failed (wrong host)", migrate.SignIn, migrate.OtherServer},
+		{"NO [REFERRAL imap://anna%40example.com@mbox2.example.com/] LOGIN failed", migrate.SignIn, migrate.OtherServer},
 		{"NO account does not have IMAP access enabled", migrate.SignIn, migrate.IMAPDisabled},
 		{"NO cleartext logins disabled", migrate.Configuration, migrate.ClearTextRefused},
 		{"NO [ALERT] password must be changed before IMAP login permitted", migrate.SignIn, migrate.PasswordExpired},

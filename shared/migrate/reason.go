@@ -14,6 +14,7 @@ const (
 	IMAPDisabled     Reason = "imap-disabled"            // for this account
 	NotEntitled      Reason = "not-entitled"             // who signs in may not open this mailbox
 	AskServerAdmin   Reason = "contact-server-admin"     // the server says that only its administrator can help
+	OtherServer      Reason = "on-another-server"        // of those that make up the source, see RFC 2221
 	AdminRefused     Reason = "administrator-refused"    // of an administrator's sign-in
 	TokenRefused     Reason = "token-refused"            // the server does not take the access token
 	ConsentMissing   Reason = "consent-missing"          // the token service does not know or allow this application
@@ -58,6 +59,7 @@ var reasonAdvice = map[Reason]string{
 	IMAPDisabled:     "Enable IMAP for this account at the source server, then drop the CSV again.",
 	NotEntitled:      "Check the password and that the mailbox exists, and give the account that signs in the right to open it at the source server, then drop the CSV again.",
 	AskServerAdmin:   "Ask the source server's administrator what is wrong with this account, then drop the CSV again.",
+	OtherServer:      "Set the endpoint's host to the proxy in front of the servers, as mail programs use it, or give the mailboxes of the other server an endpoint of their own with it as host.",
 	AdminRefused:     "Check the endpoint's admin user and password, and that the login names an existing mailbox, then drop the CSV again.",
 	TokenRefused:     "Check that the login is the token's mailbox, that the application has IMAP access to it and that IMAP is enabled for it, then drop the CSV again.",
 	ConsentMissing:   "Check clientID, secret and tenant of the endpoint's oauth, and the consent given to the application; the mailbox is tried again every five minutes.",
