@@ -7,21 +7,23 @@ import (
 )
 
 // LoadEndpoint reads the description of an endpoint from the drop zone. None is a *Error of kind
-// Configuration.
+// Configuration with advice.
 func LoadEndpoint(ctx context.Context, drop Store, name string) (Endpoint, error) {
 	if !ValidEndpointName(name) {
 		return Endpoint{}, &Error{Op: "load endpoint", Kind: Configuration, Err: fmt.Errorf("%q is no endpoint name: use lower-case letters, digits and hyphens", name)}
 	}
 	content, _, err := drop.Get(ctx, name+"/endpoint.json")
 	if errors.Is(err, ErrNotFound) {
-		return Endpoint{}, &Error{Op: "load endpoint", Kind: Configuration, Err: fmt.Errorf("there is no %s/endpoint.json", name)}
+		return Endpoint{}, &Error{Op: "load endpoint", Kind: Configuration, Err: fmt.Errorf("there is no %s/endpoint.json", name),
+			Advice: "Upload it to the drop zone again: its mailboxes wait for it, and go on by themselves."}
 	}
 	if err != nil {
 		return Endpoint{}, fmt.Errorf("load endpoint: %w", err)
 	}
 	e, err := ParseEndpoint(name, content)
 	if err != nil {
-		return Endpoint{}, &Error{Op: "load endpoint", Kind: Configuration, Err: err}
+		return Endpoint{}, &Error{Op: "load endpoint", Kind: Configuration, Err: err,
+			Advice: fmt.Sprintf("Mend %s/endpoint.json and upload it again: its mailboxes wait for it, and go on by themselves.", name)}
 	}
 	return e, nil
 }
