@@ -88,7 +88,7 @@ func (s *source) gave(cmd *imapclient.FetchCommand) (came bool) {
 			if other != nil {
 				continue
 			}
-			if n, err := io.Copy(io.Discard, literal); err != nil || n < literal.Size() {
+			if _, err := io.CopyN(io.Discard, literal, min(literal.Size(), longestSubstitute)); err != nil {
 				release(s.session)
 				continue
 			}

@@ -66,7 +66,7 @@ func (f *FolderCursor) crawl(uid UID, epoch int64, ended error) ([]Record, error
 		return []Record{{Epoch: epoch, UID: uid, Outcome: NotMigrated, Reason: "a whole run was too short to read it, again and again for a day"}}, ended
 	}
 	return nil, &Error{Op: "read messages", Folder: f.Name, UID: uid, Kind: NoFolder,
-		Advice: "Set RUN_BUDGET higher (below the functionTimeout of host.json), or give the endpoint fewer slots, so that fewer mailboxes share its line. The message is tried again by itself.",
+		Advice: "Set RUN_BUDGET higher, and functionTimeout in host.json above twice that, or give the endpoint fewer slots, so that fewer mailboxes share its line. The message is tried again by itself.",
 		Err:    fmt.Errorf("%w: a whole run was too short to read this one", errNothingComes)}
 }
 
