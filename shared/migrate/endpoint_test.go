@@ -80,3 +80,35 @@ func TestEndpointFile(t *testing.T) {
 		}
 	}
 }
+
+// FuzzEndpoint reads any endpoint.json: what is taken means the same when it is written and read again, and what is
+// not is refused in the file's words, not in Go's.
+func FuzzEndpoint(f *testing.F) {
+	for _, content := range []string{
+		`{"host":"h"}`, "\xef\xbb\xbf{\"host\":\"h\",\n\"port\":\"993\"}", `{"host":"h","incrementalEvery":"1d"}`, `{"host":"h","hots":1}`, "", `{`, `[]`, `{"host":"h"}x`,
+		`{"host":"h","port":993,"security":"tls","auth":"auto","connections":3,"slots":4,"received":["internal","date-header"],"folderMap":[{"from":"a/*","to":"b/*"}]}`,
+		`{"host":"h","minTLS":"1.0","fingerprint":"00","admin":{"user":"root","password":"@env:P"},"oauth":{"clientID":"c"},"labels":"once","maxSize":1}`,
+	} {
+		f.Add([]byte(content))
+	}
+	f.Fuzz(func(t *testing.T, content []byte) {
+		e, err := ParseEndpoint("e", content)
+		if err != nil {
+			if strings.Contains(err.Error(), "Go struct") || strings.Contains(err.Error(), "migrate.") && !strings.Contains(string(content), "migrate.") {
+				t.Errorf("%q is refused with %v", content, err)
+			}
+			return
+		}
+		written, err := json.Marshal(e)
+		if err != nil {
+			t.Fatalf("%q: %v", content, err)
+		}
+		again, err := ParseEndpoint("e", written)
+		if err != nil {
+			t.Fatalf("%q is written %s: %v", content, written, err)
+		}
+		if twice, err := json.Marshal(again); err != nil || string(twice) != string(written) {
+			t.Errorf("%s is written %s: %v", written, twice, err)
+		}
+	})
+}
