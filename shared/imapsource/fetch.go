@@ -248,7 +248,7 @@ func (f *fetcher) deliver(msg *imapclient.FetchMessageData, known *migrate.Messa
 		}
 		f.got.Add(info.UID)
 		f.came()
-		if b.failure == nil && b.at == b.size {
+		if b.failure == nil && b.at == b.size && b.size > 0 {
 			f.s.whole = info.UID
 		}
 		if err != nil || b.moved {

@@ -80,6 +80,26 @@ func TestServerThatFallsIllWithoutAWord(t *testing.T) {
 	}
 }
 
+// An empty message that came is no measure of the server's health: servers give NIL for the beginning of one, too.
+func TestEmptyMessageTellsNothingOfHealth(t *testing.T) {
+	shelf, empty := newShelf(3, short), `""`
+	shelf.body = func(p *peer, uid migrate.UID, seq int) bool {
+		switch uid {
+		case 11:
+			return true
+		case 12:
+			p.send("* %d FETCH (UID %d %s BODY[] %s)\r\n", seq, uid, meta, empty)
+			empty = "NIL"
+			return true
+		}
+		return shelf.answer(p, "", uid, seq)
+	}
+	got, refused, err := sorted(t, shelf.open(t), shelf.all())
+	if _, told := refused[11]; err != nil || len(got) != 2 || len(refused) != 1 || !told {
+		t.Errorf("came %v, refused %v: %v", got, refused, err)
+	}
+}
+
 // A server that falls ill within a message ends one connection after the other at the same octet. That is
 // not the message's fault: no other comes either.
 func TestServerThatFallsIllWithinAMessage(t *testing.T) {
