@@ -48,9 +48,9 @@ func (c *FolderCursor) shifted(l listing, done UIDSet) UIDSet {
 }
 
 // lookedUp returns the messages that are looked up before they are written: those whose UIDs were freed, and those
-// that may be known by others; done is what has an outcome or is in doubt. They
-// may be what they were, and the list in between that of a replica that lags, or of a disk that was not
-// mounted (doveadm-mount(8): "the user will see an empty mailbox").
+// that may be known by others; done is what has an outcome or is in doubt. They may be what they were, and the
+// list in between that of a replica that lags, or of a disk that was not mounted (doveadm-mount(8): "the user will
+// see an empty mailbox").
 func (c *FolderCursor) lookedUp(l listing, done UIDSet) UIDSet {
 	uids := c.Freed.And(l.existing).Minus(c.Done)
 	uids.Union(c.shifted(l, done))
