@@ -6,9 +6,9 @@ import (
 )
 
 // maxBreaks is in how many runs the connection to the target may break while a message is on its way, until it is
-// given up: its content breaks it, then, such as for a filter on the way. With the growing pauses that takes hours, so
-// that a target which is ill for a while costs nothing.
-const maxBreaks = 12
+// given up: its content breaks it, then, such as for a filter on the way. With the growing pauses that takes most of a
+// day, so that a target, or a line, which breaks with every message until somebody mends it costs nothing.
+const maxBreaks = 48
 
 // broke reports whether a Put ended with its connection, after it had begun to send.
 func broke(err error) bool {
@@ -45,15 +45,15 @@ func (m *mailboxRun) afterBreaks(f *FolderCursor, uids UIDSet) time.Duration {
 	return pause
 }
 
-// tooManyBreaks gives an outcome to messages that broke the connection in too many runs, but for those in doubt: they
-// are looked up first.
-func (m *mailboxRun) tooManyBreaks(f *FolderCursor, doubtful UIDSet) (records []Record) {
-	for uid, n := range f.Breaks {
-		if n >= maxBreaks && !doubtful.Contains(uid) && !m.doubtful(f.Key).Contains(uid) {
-			records = append(records, f.brokeOff(uid, m.cp.Epoch))
+// setAside returns the messages whose connection broke again: as those in doubt, they wait and are looked up, and
+// the others go on.
+func (f *FolderCursor) setAside(results []result) (uids UIDSet) {
+	for _, r := range results {
+		if broke(r.err) && f.Breaks[r.uid] > 1 {
+			uids.Add(r.uid)
 		}
 	}
-	return records
+	return uids
 }
 
 func (f *FolderCursor) brokeOff(uid UID, epoch int64) Record {

@@ -66,7 +66,7 @@ func (m *mailboxRun) window(f *FolderCursor, r *reader, w *window) error {
 	f.blame(err)
 	records = append(records, m.giveUp(f, err)...)
 	m.noteBreaks(f, results)
-	records = append(records, m.tooManyBreaks(f, doubtful)...)
+	doubtful.Union(f.setAside(results))
 	if ledgerErr := m.record(f, records); ledgerErr != nil {
 		// What was written is not recorded, or its record is not known: all of it is to be looked up.
 		doubtful, writeErr, err = w.uids, ledgerErr, nil
